@@ -1,0 +1,27 @@
+# The two commands of the README: make leaderboard, make test. Both set up .venv where it is missing.
+PYTHON ?= python3
+WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
+BIN := .venv/bin
+
+.PHONY: setup leaderboard test lint
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml constraints.txt harness/requirements-assets.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "seqmatch needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/seqmatch assets
+	@touch $@
+
+leaderboard: setup
+	$(BIN)/seqmatch run quick --workers $(WORKERS)
+
+test: setup
+	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports

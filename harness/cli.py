@@ -1,0 +1,133 @@
+"""The command ``seqmatch``.
+
+Exit codes: 0 all is well, 1 a trial failed or is missing, 2 the request cannot be carried out, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.store import Store
+
+app = typer.Typer(
+    name="seqmatch",
+    help="Compare how language models are trained to generate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Kind(enum.StrEnum):
+    """What ``list`` lists."""
+
+    TRAINERS = "trainers"
+    TASKS = "tasks"
+    METRICS = "metrics"
+    STUDIES = "studies"
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(help="A bundled study by name, or a TOML file.")],
+    out: Annotated[Path | None, typer.Option(help="Results folder; results/NAME if not given.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study, a.b=c.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and print its trials.")] = False,
+) -> None:
+    """Run the trials of a study that are not finished yet, and print the leaderboard."""
+    from harness import engine
+    from harness.expansion import plan
+    from harness.store import Store
+
+    planned = plan(study, overrides or ())
+    if dry_run:
+        from harness.overview import overview
+
+        sys.stdout.write(overview(planned))
+        return
+    out = out or Path("results") / planned.study.name
+    try:
+        results = engine.run_plan(planned, out, workers=workers)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; finished trials are kept, run again to go on\n")
+        raise typer.Exit(130) from None
+    store = Store(out)
+    _show(results, store)
+    times = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in store.timings().items())
+    sys.stdout.write(f"Time over all trials: {times}.\nResults are in {out}.\n")
+    if (results["status"] != "finished").any():
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List what is registered, and where it comes from."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.registry import METRICS, TASKS, TRAINERS
+    from harness.study import bundled_studies, read_toml
+
+    if kind is Kind.STUDIES:
+        table = Table("name", "description")
+        for name, path in bundled_studies().items():
+            table.add_row(name, read_toml(path).get("description", ""))
+    else:
+        entries = {Kind.TRAINERS: TRAINERS.entries, Kind.TASKS: TASKS.entries, Kind.METRICS: METRICS.entries}[kind]
+        table = Table("name", "class", "from")
+        for entry in entries():
+            table.add_row(entry.name, entry.target, entry.origin)
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 200)
+
+
+@app.command()
+def leaderboard(folder: Annotated[Path, typer.Argument(help="Results folder of a run.")]) -> None:
+    """Print the leaderboard of a results folder."""
+    from harness.store import Store
+
+    store = Store(folder)
+    _show(store.results(), store)
+
+
+@app.command()
+def assets() -> None:
+    """Fetch the models and texts that the bundled studies use."""
+    from harness.assets import fetch
+
+    sys.stdout.write(f"{fetch()}\n")
+
+
+def main() -> None:
+    """Run the command; what a user can mend is one line on standard error and exit code 2."""
+    try:
+        app()
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+
+
+def _show(results: pd.DataFrame, store: Store) -> None:
+    from rich.console import Console
+
+    from harness.leaderboard.table import leaderboard, render
+
+    headlines, console = store.study()["headlines"], Console()
+    text = render(results, headlines)
+    if console.is_terminal and max(map(len, text.splitlines())) <= console.width:
+        console.print(leaderboard(results, headlines))
+    else:
+        sys.stdout.write(text)

@@ -1,0 +1,140 @@
+"""Runs the trials of a study, one after the other or in worker processes."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import StudyError
+from harness.execution import Log, execute
+from harness.expansion import Plan, plan
+from harness.preflight import check_trials, check_writable
+from harness.progress import Display, Event, Reporter, display, quiet
+from harness.provenance import source_digest
+from harness.store import Store
+from harness.study import Study
+from harness.trial import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run(study: str | Path | Study, out: str | Path, *, workers: int = 1, overrides: Iterable[str] = ()) -> pd.DataFrame:
+    """Run the trials of a study that are not finished yet, and return the long table over all of them.
+
+    A trial that raises is recorded as failed and the others go on; it is tried again by the next run. Killing a run
+    loses only the trials that were running.
+
+    Args:
+        study: name of a bundled study, path of a TOML file, or a study.
+        out: results folder.
+        workers: processes; 1 runs in this one. Results do not depend on it.
+        overrides: ``a.b=c``, see ``load_study``.
+
+    Returns:
+        The columns of ``harness.tables.COLUMNS``.
+
+    Raises:
+        StudyError: if the study cannot be run as written; nothing has been written then.
+        StoreError: if the results folder cannot be read or written.
+    """
+    return run_plan(plan(study, overrides), Path(out), workers=workers)
+
+
+def run_plan(planned: Plan, out: Path, *, workers: int = 1) -> pd.DataFrame:
+    """Run a study that has been expanded already, see ``run``."""
+    if workers < 1:
+        raise StudyError(f"workers must be at least 1, got {workers}")
+    store = Store(out)
+    check_writable(store.out)
+    finished = [trial for trial in planned.trials if store.is_finished(trial)]
+    done = {trial.identity for trial in finished}
+    pending = [trial for trial in planned.trials if trial.identity not in done]
+    with display(len(planned.trials), len(finished)) as shown:
+        _note_finished(finished, store, shown)
+        if pending:
+            with quiet():
+                check_trials(pending, shown.note)
+        with store.run(planned):
+            if pending:
+                _run_all(pending, store.out, min(workers, len(pending)), shown)
+            return store.write_results()
+
+
+def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None]) -> None:
+    """Run one trial and write down what came of it, a failure too.
+
+    Args:
+        trial: what to run.
+        out: results folder.
+        emit: told about progress.
+
+    Raises:
+        StoreError: if the result cannot be written.
+    """
+    reporter, log, started = Reporter(trial.label, emit), Log(), time.monotonic()
+    reporter.start()
+    with quiet():
+        try:
+            result = execute(trial, reporter, log)
+        except Exception as error:
+            Store(out).write(trial, log, None, traceback.format_exc())
+            reporter.end("failed", time.monotonic() - started, f"{type(error).__name__}: {error}")
+        else:
+            Store(out).write(trial, log, result)
+            reporter.end("finished", time.monotonic() - started)
+
+
+def _run_all(trials: Sequence[Trial], out: Path, workers: int, shown: Display) -> None:
+    if workers == 1:
+        for trial in trials:
+            run_trial(trial, out, shown.show)
+        return
+    from concurrent.futures.process import BrokenProcessPool
+
+    from joblib import Parallel, delayed, parallel_config
+
+    with _event_queue(shown) as queue, parallel_config("loky", inner_max_num_threads=trials[0].threads):
+        jobs = (delayed(run_trial)(trial, out, queue.put) for trial in trials)
+        try:
+            Parallel(n_jobs=workers, batch_size=1)(jobs)
+        except BrokenProcessPool as error:
+            shown.note(f"a worker process was killed (out of memory?); run again with fewer workers: {error}")
+
+
+@contextmanager
+def _event_queue(shown: Display) -> Iterator[Any]:
+    """A queue that worker processes can put events into, shown by a thread of this process."""
+    from joblib.externals.loky.backend.context import get_context
+
+    with get_context("loky").Manager() as manager:
+        queue = manager.Queue()
+
+        def drain() -> None:
+            for event in iter(queue.get, None):
+                shown.show(event)
+
+        thread = threading.Thread(target=drain, daemon=True)
+        thread.start()
+        try:
+            yield queue
+        finally:
+            queue.put(None)
+            thread.join()
+
+
+def _note_finished(finished: Sequence[Trial], store: Store, shown: Display) -> None:
+    if not finished:
+        return
+    shown.note(f"{len(finished)} trials were finished before and are not run again")
+    other = [trial for trial in finished if store.source(trial) != source_digest()]
+    if other:
+        shown.note(
+            f"warning: {len(other)} of them were computed by other source code than this, the first in "
+            f"{store.trials / other[0].label}; delete their folders, or choose another --out, to compute them again"
+        )

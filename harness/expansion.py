@@ -1,0 +1,187 @@
+"""From a study to its trials: every setting checked, every default filled in, nothing run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import RegistryError, suggestion
+from harness.provenance import library_versions
+from harness.registry import METRICS, TASKS, TRAINERS, Registry
+from harness.study import Study, load_study
+from harness.trial import Component, Trial
+from harness.validation import Key, Table, build, check, plain, settings_of
+
+if TYPE_CHECKING:
+    from metrics.base import Metric
+
+TRAINER_KEYS = ("use", "optimization")
+TASK_KEYS = ("use", "model", "budget", "optimization", "decoders", "metrics")
+METRIC_KEYS = ("use",)
+_MODEL_SOURCES = ("fresh", "path", "hub")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study and its trials, in the order in which they run: by task, then seed, then trainer.
+
+    Attributes:
+        study: as written.
+        trials: resolved.
+        headlines: names of the numbers that a leaderboard shows, by task.
+    """
+
+    study: Study
+    trials: tuple[Trial, ...]
+    headlines: dict[str, list[str]]
+
+
+def plan(study: str | Path | Study, overrides: Iterable[str] = ()) -> Plan:
+    """Read, check and expand a study.
+
+    Args:
+        study: name of a bundled study, path of a TOML file, or a study.
+        overrides: ``a.b=c``, see ``load_study``.
+
+    Raises:
+        StudyError: if anything in it is unknown, missing or of the wrong type.
+    """
+    loaded, key = load_study(study, overrides)
+    return _Expansion(loaded, key).plan()
+
+
+class _Expansion:
+    def __init__(self, study: Study, key: Key) -> None:
+        from trainers.base import Budget, Optimization
+        from trainers.decoding import Decoder
+        from trainers.models import ModelSpec
+
+        self.study, self.key = study, key
+        self.classes: dict[str, type] = {"model": ModelSpec, "budget": Budget, "optimization": Optimization}
+        for name, cls in self.classes.items():
+            check(cls, getattr(study, name), key / name)
+        self.decoders = {
+            name: plain(build(Decoder, table, key / "decoders" / name)) for name, table in study.decoders.items()
+        }
+
+    def plan(self) -> Plan:
+        study, trials = self.study, list[Trial]()
+        trainers = []
+        for name, table in study.trainers.items():
+            key = self.key / "trainers" / name
+            trainers.append((self._component(TRAINERS, name, table, key, TRAINER_KEYS), table, key))
+        headlines, used = {}, set[str]()
+        for name, table in study.tasks.items():
+            key = self.key / "tasks" / name
+            task = self._component(TASKS, name, table, key, TASK_KEYS)
+            metrics = self._metrics(task, table, key)
+            used.update(metric.name for metric in metrics)
+            headlines[name] = self._headline(metrics, key)
+            decoders = self._decoders(table, key)
+            model, budget = self._shared("model", (table, key)), self._shared("budget", (table, key))
+            optimizations = [self._shared("optimization", (table, key), (other, at)) for _, other, at in trainers]
+            trials += [
+                Trial(
+                    study=study.name,
+                    trainer=trainer,
+                    task=task,
+                    model=model,
+                    budget=budget,
+                    optimization=optimization,
+                    generation=plain(study.generation),
+                    decoders=decoders,
+                    metrics=metrics,
+                    seed=seed,
+                    threads=study.threads,
+                    save_policy=study.save_policies,
+                    versions=library_versions(),
+                )
+                for seed in study.chosen_seeds
+                for (trainer, _, _), optimization in zip(trainers, optimizations, strict=True)
+            ]
+        for name in study.metrics:
+            if name not in used:
+                raise (self.key / "metrics" / name).error(f"no task of this study uses it{suggestion(name, used)}")
+        return Plan(study, tuple(trials), headlines)
+
+    def _component(
+        self, registry: Registry[Any], name: str, table: Table, key: Key, reserved: tuple[str, ...]
+    ) -> Component:
+        """Load the class behind a table, and fill in its settings."""
+        use = table.get("use", name)
+        if not isinstance(use, str):
+            raise (key / "use").error(f"must be a string, not {use!r}")
+        try:
+            entry, cls = registry.entry(use), registry.load(use)
+            clash = sorted({*settings_of(cls)} & {*reserved})
+        except (RegistryError, TypeError) as error:
+            raise (key / "use" if "use" in table else key).error(str(error)) from error
+        if clash:
+            raise key.error(
+                f"{entry.target} of {entry.origin} has a setting named {clash[0]!r}, which a study uses otherwise"
+            )
+        settings = plain(build(cls, {k: v for k, v in table.items() if k not in reserved}, key))
+        use = entry.target if entry.distribution == "local file" else use
+        return Component(name=name, use=use, settings=settings, distribution=entry.distribution, version=entry.version)
+
+    def _shared(self, name: str, *layers: tuple[Table, Key]) -> dict[str, Any]:
+        """The study's model, budget or optimization, overridden by the tables that have one of their own."""
+        table, where = dict(getattr(self.study, name)), self.key / name
+        for layer, key in layers:
+            if name in layer:
+                where = key / name
+                table = _merged(table, check(self.classes[name], layer[name], where))
+        return plain(build(self.classes[name], table, where))
+
+    def _decoders(self, table: Table, key: Key) -> dict[str, dict[str, Any]]:
+        names = table.get("decoders", list(self.decoders))
+        key = key / "decoders"
+        if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+            raise key.error(f"must be a list of names of decoders, not {names!r}")
+        for name in names:
+            if name not in self.decoders:
+                raise key.error(f"unknown decoder {name!r}{suggestion(name, self.decoders)}")
+        return {name: self.decoders[name] for name in names}
+
+    def _metrics(self, task: Component, table: Table, key: Key) -> tuple[Component, ...]:
+        """The metrics of a task: its own list unless the study replaces it, with the study's settings."""
+        if "metrics" in table:
+            own = table["metrics"]
+            if not (isinstance(own, Mapping) and own and all(isinstance(value, Mapping) for value in own.values())):
+                raise (key / "metrics").error("must have a table of settings (it may be empty) for each metric")
+        else:
+            own = {spec.name: spec.settings for spec in TASKS.load(task.use).metrics}
+        found = []
+        for name, settings in own.items():
+            shared = self.study.metrics.get(name, {})
+            at = key / "metrics" / name if "metrics" in table else self.key / "metrics" / name
+            merged = {**shared, **settings} if "metrics" in table else {**settings, **shared}
+            found.append(self._component(METRICS, name, merged, at, METRIC_KEYS))
+        return tuple(found)
+
+    def _headline(self, metrics: tuple[Component, ...], key: Key) -> list[str]:
+        reported: dict[str, str] = {}
+        headline = []
+        for metric in metrics:
+            cls: type[Metric] = METRICS.load(metric.use)
+            for value in cls.values:
+                if value in reported:
+                    raise (key / "metrics").error(
+                        f"{reported[value]!r} and {metric.name!r} both report {value!r}: drop one"
+                    )
+                reported[value] = metric.name
+            headline += list(cls.headline or list(cls.values)[:1])
+        return headline
+
+
+def _merged(base: Table, override: Table) -> dict[str, Any]:
+    """Override settings; a nested table is overridden key by key, another source of a model replaces the old one."""
+    if any(source in override for source in _MODEL_SOURCES):
+        base = {k: v for k, v in base.items() if k not in _MODEL_SOURCES or k in override}
+    merged = dict(base)
+    for name, value in override.items():
+        old = merged.get(name)
+        merged[name] = {**old, **value} if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged

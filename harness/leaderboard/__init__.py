@@ -1,0 +1,1 @@
+"""Leaderboards: what a study measured, as tables."""

@@ -1,0 +1,162 @@
+"""Checks before any training: what would spoil a run is found in seconds, and nothing has been written."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.assets import resolve
+from harness.errors import StoreError, StudyError
+from harness.preparation import Prepared, instance, prepare
+from harness.registry import METRICS
+from harness.trial import Trial, canonical
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def check_writable(out: Path) -> None:
+    """Check that the results folder can be made and written to, and leave nothing behind.
+
+    Raises:
+        StoreError: naming what is in the way.
+    """
+    place = out.absolute()
+    try:
+        while not place.exists():
+            place = place.parent
+        if not place.is_dir():
+            raise StoreError(f"cannot write results to {out}: {place} is a file")
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise StoreError(f"cannot write results to {out}: {place}: {error.strerror}") from error
+
+
+def check_trials(trials: Iterable[Trial], note: Callable[[str], None]) -> None:
+    """Prepare every distinct task and model, and check data, context and metrics.
+
+    Args:
+        trials: what is to be run.
+        note: told what is being checked.
+
+    Raises:
+        StudyError: naming the task, and what to change.
+    """
+    seen = set()
+    for trial in trials:
+        combination = canonical([trial.task.content(), trial.model, [metric.content() for metric in trial.metrics]])
+        resolve(trial.trainer.settings)
+        if combination not in seen:
+            seen.add(combination)
+            note(f"checking task {trial.task.name}")
+            _check_combination(trial)
+
+
+def _check_combination(trial: Trial) -> None:
+    name = trial.task.name
+    try:
+        prepared = prepare(trial)
+    except StudyError:
+        raise
+    except (OSError, ValueError, ImportError) as error:
+        raise StudyError(f"task {name!r}: {error}") from error
+    except Exception:
+        return  # a bug of a plug-in: its trials fail with a traceback, the others go on
+    for check in (_check_not_empty, _check_context, _check_round_trip, _check_overlap):
+        problem = check(prepared)
+        if problem:
+            raise StudyError(f"task {name!r}: {problem}")
+    _check_metrics(trial, prepared)
+
+
+def _check_not_empty(prepared: Prepared) -> str | None:
+    empty = [split for split, rows in (("train", prepared.train), ("test", prepared.test)) if not len(rows)]
+    return f"there are no examples in {' and '.join(empty)}" if empty else None
+
+
+def _check_context(prepared: Prepared) -> str | None:
+    """A prompt and what may follow it must fit into the context, the start token included."""
+    context = _context_length(prepared)
+    prompts, new = prepared.test["prompt"], prepared.task.max_new_tokens
+    written = [1 + len(prompt) + new for prompt in _encode(prepared.tokenizer, prompts)]
+    texts = zip(
+        _encode(prepared.tokenizer, prepared.train["prompt"]),
+        _encode(prepared.tokenizer, prepared.train["completion"]),
+        strict=True,
+    )
+    read = [1 + len(prompt) + len(completion) for prompt, completion in texts]
+    for what, lengths in ((f"a test prompt with {new} new tokens", written), ("a training example", read)):
+        if max(lengths) > context:
+            return (
+                f"{what} takes {max(lengths)} tokens, the start token included, and the model's context has {context} "
+                "(max_position_embeddings): shorten the examples or lengthen the context"
+            )
+    return None
+
+
+def _check_round_trip(prepared: Prepared) -> str | None:
+    """Every text must be what its tokens decode to, or no policy can ever write it."""
+    for split, rows in (("train", prepared.train), ("test", prepared.test)):
+        for column in ("prompt", "completion"):
+            texts = list(rows[column])
+            decoded = prepared.tokenizer.batch_decode(_encode(prepared.tokenizer, texts))
+            changed = [(text, back) for text, back in zip(texts, decoded, strict=True) if text != back]
+            if changed:
+                text, back = changed[0]
+                return (
+                    f"{len(changed)} of {len(texts)} {split} {column}s do not survive the tokenizer: {text!r} becomes "
+                    f"{back!r}; "
+                    'use a tokenizer that keeps them (model.fresh.alphabet = "bytes" keeps any text)'
+                )
+    return None
+
+
+def _check_overlap(prepared: Prepared) -> str | None:
+    """Where a task wants disjoint splits, no test prompt may be in training (nor an unprompted completion)."""
+    if not prepared.task.disjoint:
+        return None
+
+    def questions(rows: Sequence[dict[str, str]]) -> list[str]:
+        return [row["prompt"] or row["completion"] for row in rows]
+
+    train = set(questions(list(prepared.train)))
+    shared = [question for question in questions(list(prepared.test)) if question in train]
+    if shared:
+        return f"{len(shared)} of {len(prepared.test)} test examples are also in training, for example {shared[0]!r}"
+    return None
+
+
+def _check_metrics(trial: Trial, prepared: Prepared) -> None:
+    for component in trial.metrics:
+        metric = instance(METRICS, component)
+        where = f"task {trial.task.name!r}: metric {component.name!r}"
+        if len(prepared.test) < metric.minimum_n:
+            raise StudyError(
+                f"{where} needs at least {metric.minimum_n} test examples, and there are {len(prepared.test)}: "
+                "enlarge the test set or drop the metric"
+            )
+        if "language" in metric.needs and getattr(prepared.task, "language", None) is None:
+            raise StudyError(f"{where} needs a task whose language can be enumerated: drop it")
+        if component.use == "mauve" and importlib.util.find_spec("mauve") is None:
+            raise StudyError(f"{where} needs mauve-text: pip install 'seqmatch[mauve]'")
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[list[int]]:
+    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _context_length(prepared: Prepared) -> int:
+    """Context of the model in tokens; unbounded where its configuration names none."""
+    if prepared.model.fresh is not None:
+        return prepared.model.fresh.max_position_embeddings
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(prepared.model.source)
+    except (OSError, ValueError) as error:
+        raise StudyError(f"model {prepared.model.source!r}: {error}") from error
+    return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2**31)

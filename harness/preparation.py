@@ -1,0 +1,69 @@
+"""What trials of one task and model share: the task, the tokenizer and the examples, made once per process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from harness.assets import cache_folder, resolve
+from harness.registry import TASKS, Registry
+from harness.trial import Component, Trial, canonical
+from harness.validation import Key, build
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+    from tasks.base import Task, Tokenizer
+    from trainers.models import ModelSpec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task with the model it is trained with.
+
+    Attributes:
+        task: built from the settings of the trial.
+        model: where policies come from; assets are resolved.
+        tokenizer: of the model; trained on the task where the model is fresh.
+        train, test: columns ``prompt``, ``completion``, ``finished``.
+    """
+
+    task: Task
+    model: ModelSpec
+    tokenizer: PreTrainedTokenizerBase
+    train: Dataset
+    test: Dataset
+
+
+def instance(registry: Registry[T], component: Component) -> T:
+    """Build a trainer, task or metric from its settings, with assets resolved."""
+    key = Key(f"{registry.kind} {component.name!r}")
+    return build(registry.load(component.use), resolve(component.settings), key)
+
+
+def prepare(trial: Trial) -> Prepared:
+    """The task, tokenizer and examples of a trial.
+
+    Raises:
+        AssetError: if an asset is unknown or has not been fetched.
+        TaskError: if the task has no examples.
+        OSError, ValueError: if the tokenizer cannot be loaded.
+    """
+    return _prepare(canonical(trial.task.content()), trial.task.use, canonical(trial.model))
+
+
+@lru_cache(maxsize=8)
+def _prepare(task_content: str, use: str, model_settings: str) -> Prepared:
+    from trainers.models import ModelSpec, tokenizer_for
+
+    component = Component(**{**json.loads(task_content), "use": use})
+    task = instance(TASKS, component)
+    model = build(ModelSpec, resolve(json.loads(model_settings)), Key("model"))
+    tokenizer = tokenizer_for(model, task.corpus, cache_folder())
+    counter = cast("Tokenizer", tokenizer)
+    return Prepared(task, model, tokenizer, task.examples("train", counter), task.examples("test", counter))

@@ -1,0 +1,232 @@
+"""The results folder: one directory per trial, whole or absent, and the long table over them.
+
+Layout: ``study.json`` (the study as last run, and its trials), ``trials/<label>/`` with ``trial.json``,
+``results.parquet``, ``generations.parquet``, ``curve.parquet`` and, if the study keeps it, ``policy/``; and the long
+table in ``results.parquet`` and ``results.csv``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import StoreError
+from harness.execution import Log, Result
+from harness.expansion import Plan
+from harness.provenance import git_state, machine, source_digest
+from harness.seeding import axis_seeds
+from harness.tables import absent_rows, long_table, read_table
+from harness.trial import Trial
+from harness.validation import plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SCRATCH = ".tmp-"
+
+
+class Store:
+    """A results folder.
+
+    Args:
+        out: the folder; made when a run begins.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.trials = out, out / "trials"
+
+    @contextmanager
+    def run(self, plan: Plan) -> Iterator[None]:
+        """Hold the folder for one run of a study: lock it, clean up after a killed run, write down the study.
+
+        Raises:
+            StoreError: if another run holds the folder, or it cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        with _writing(self.out):
+            self.trials.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.out / ".lock", timeout=0)
+        try:
+            with lock:
+                with _writing(self.out):
+                    for leftover in (*self.trials.glob(f"{_SCRATCH}*"), *self.out.glob(f"{_SCRATCH}*")):
+                        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                    content = {
+                        "study": plain(plan.study),
+                        "headlines": plan.headlines,
+                        "trials": [
+                            {"label": trial.label, "identity": trial.identity, **asdict(trial)} for trial in plan.trials
+                        ],
+                    }
+                    _write_file(self.out / "study.json", lambda path: path.write_text(json.dumps(content, indent=1)))
+                yield
+        except Timeout:
+            raise StoreError(f"{self.out} is in use by another run: wait for it, or choose another --out") from None
+
+    def is_finished(self, trial: Trial) -> bool:
+        """Whether the trial has been run with success, and all that is wanted of it is there.
+
+        Raises:
+            StoreError: if its files are damaged.
+        """
+        record = self._record(trial.label)
+        if record is None or record["status"] != "finished" or record["identity"] != trial.identity:
+            return False
+        folder = self.trials / trial.label
+        read_table(folder / "results.parquet")
+        return not trial.save_policy or (folder / "policy").is_dir()
+
+    def source(self, trial: Trial) -> str:
+        """Digest of the source code that computed a finished trial."""
+        return str((self._record(trial.label) or {}).get("source"))
+
+    def write(self, trial: Trial, log: Log, result: Result | None, traceback: str | None = None) -> None:
+        """Put a trial's directory in place, whole.
+
+        Args:
+            trial: what was run.
+            log: its timings and learning curve.
+            result: what it measured; None if it failed.
+            traceback: of the failure.
+
+        Raises:
+            StoreError: if the folder cannot be written.
+        """
+        import pandas as pd
+
+        with _writing(self.out):
+            scratch = self.trials / f"{_SCRATCH}{trial.label}-{uuid.uuid4().hex[:8]}"
+            scratch.mkdir(parents=True)
+            if log.curve or result is not None:
+                pd.DataFrame(log.curve or {"step": []}).to_parquet(scratch / "curve.parquet")
+            if result is not None:
+                long_table(result.rows).to_parquet(scratch / "results.parquet")
+                result.generations.to_parquet(scratch / "generations.parquet")
+                if trial.save_policy:
+                    result.policy.save(scratch / "policy")
+            record = {
+                "identity": trial.identity,
+                "status": "failed" if result is None else "finished",
+                "traceback": traceback,
+                "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "timings": log.timings,
+                "parameters": None if result is None else result.policy.parameters,
+                "seeds": axis_seeds(trial.seed),
+                "specification": asdict(trial),
+                "source": source_digest(),
+                "git": git_state(),
+                "machine": machine(),
+            }
+            (scratch / "trial.json").write_text(json.dumps(record, indent=1))
+            _move_into_place(scratch, self.trials / trial.label)
+
+    def results(self) -> pd.DataFrame:
+        """The long table over the trials of the study as last run.
+
+        A failed or missing trial has one row per decoder, with status "failed" or "missing", metric None and value
+        NaN.
+
+        Raises:
+            StoreError: if there is no study, or a file is damaged.
+        """
+        import pandas as pd
+
+        tables = []
+        for trial in self.study()["trials"]:
+            record = self._record(trial["label"])
+            if record is not None and record["status"] == "finished":
+                tables.append(read_table(self.trials / trial["label"] / "results.parquet").assign(study=trial["study"]))
+            else:
+                tables.append(absent_rows(trial, "missing" if record is None else "failed"))
+        return long_table(pd.concat(tables, ignore_index=True))
+
+    def write_results(self) -> pd.DataFrame:
+        """Write the long table as Parquet and CSV, and return it."""
+        table = self.results()
+        with _writing(self.out):
+            _write_file(self.out / "results.parquet", table.to_parquet)
+            _write_file(self.out / "results.csv", lambda path: table.to_csv(path, index=False))
+        return table
+
+    def study(self) -> dict[str, Any]:
+        """The study as last run: its tables, headline numbers by task, and trials.
+
+        Raises:
+            StoreError: if this is no results folder.
+        """
+        path = self.out / "study.json"
+        if not path.is_file():
+            raise StoreError(f"{self.out} is no results folder: it has no study.json; give the --out of a run")
+        return _read_json(path, "run the study again")
+
+    def timings(self) -> dict[str, float]:
+        """Seconds by phase, summed over the trials of the study."""
+        total: dict[str, float] = {}
+        for trial in self.study()["trials"]:
+            for phase, seconds in (self._record(trial["label"]) or {"timings": {}})["timings"].items():
+                total[phase] = total.get(phase, 0.0) + seconds
+        return total
+
+    def _record(self, label: str) -> dict[str, Any] | None:
+        path = self.trials / label / "trial.json"
+        if not path.is_file():
+            return None
+        return _read_json(path, f"delete {path.parent} and run the study again")
+
+
+def load_results(out: str | Path) -> pd.DataFrame:
+    """Read the long table of a results folder, see ``Store.results``.
+
+    Args:
+        out: the folder.
+
+    Returns:
+        The columns of ``harness.tables.COLUMNS``, a row per number.
+
+    Raises:
+        StoreError: if the folder holds no study, or a file is damaged.
+    """
+    return Store(Path(out)).results()
+
+
+def _read_json(path: Path, advice: str) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}): {advice}") from error
+    return content
+
+
+def _write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a file that appears whole."""
+    scratch = path.with_name(f"{_SCRATCH}{uuid.uuid4().hex[:8]}-{path.name}")
+    write(scratch)
+    os.replace(scratch, path)
+
+
+def _move_into_place(scratch: Path, folder: Path) -> None:
+    """Rename a directory, replacing an older one."""
+    if folder.exists():
+        old = folder.with_name(f"{_SCRATCH}old-{uuid.uuid4().hex[:8]}")
+        os.replace(folder, old)
+        os.replace(scratch, folder)
+        shutil.rmtree(old)
+    else:
+        os.replace(scratch, folder)
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot write results to {out}: {error}") from error

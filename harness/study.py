@@ -1,0 +1,171 @@
+"""A study file: what is to be trained on what, and how it is measured."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StudyError, suggestion
+from harness.validation import Key, build, plain
+
+BUNDLED = Path(__file__).parent / "studies"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """How test completions are sampled.
+
+    Attributes:
+        batch_size: prompts sampled together.
+        max_actions_per_token: a walk ends after this many actions per visible token it may write.
+    """
+
+    batch_size: int = 64
+    max_actions_per_token: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "max_actions_per_token"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A study as written: the tables of trainers, tasks and so on are checked when it is expanded into trials.
+
+    Attributes:
+        name: also names the results folder.
+        description: one line, shown by ``seqmatch list studies``.
+        seeds: how many (0, 1, ...), or which.
+        save_policies: keep every trained policy beside its results.
+        threads: torch threads of a trial; part of its identity, since sums depend on it.
+        model: a ``trainers.models.ModelSpec``.
+        budget: a ``trainers.base.Budget``.
+        optimization: a ``trainers.base.Optimization``.
+        generation: how test completions are sampled.
+        decoders: ``trainers.decoding.Decoder`` by name.
+        trainers: settings by name; ``use`` names the registered trainer where the table's name is an alias, and
+            ``optimization`` overrides the study's.
+        tasks: settings by name; ``use`` as above; ``model``, ``budget``, ``optimization`` override the study's,
+            ``decoders`` picks some by name, ``metrics`` (settings by name) replaces the task's own list.
+        metrics: settings of a metric wherever a task uses it; ``use`` as above.
+    """
+
+    name: str
+    description: str = ""
+    seeds: int | tuple[int, ...] = 1
+    save_policies: bool = False
+    threads: int = 1
+    model: dict[str, Any]
+    budget: dict[str, Any]
+    optimization: dict[str, Any] = field(default_factory=dict)
+    generation: Generation = field(default_factory=Generation)
+    decoders: dict[str, dict[str, Any]] = field(default_factory=lambda: {"ancestral": {}})
+    trainers: dict[str, dict[str, Any]]
+    tasks: dict[str, dict[str, Any]]
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        chosen = self.chosen_seeds
+        if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen):
+            raise ValueError(
+                f"seeds must be a number of at least 1, or distinct numbers of at least 0, got {self.seeds!r}"
+            )
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
+        for name in ("decoders", "trainers", "tasks"):
+            if not getattr(self, name):
+                raise ValueError(f"there are no {name}: add a table [{name}.NAME]")
+        for name in (self.name, *self.decoders, *self.trainers, *self.tasks, *self.metrics):
+            if not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"name {name!r} must be letters, digits, '_', '-' and '.' only: it becomes a file name"
+                )
+
+    @property
+    def chosen_seeds(self) -> tuple[int, ...]:
+        """The seeds of the study."""
+        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else tuple(self.seeds)
+
+
+def bundled_studies() -> dict[str, Path]:
+    """The studies that come with the harness, by name."""
+    return {path.stem: path for path in sorted(BUNDLED.glob("*.toml"))}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file.
+
+    Raises:
+        StudyError: if it cannot be read or parsed.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise StudyError(f"{path}: is not valid TOML: {error}") from error
+
+
+def load_study(study: str | Path | Study, overrides: Iterable[str] = ()) -> tuple[Study, Key]:
+    """Read a study and apply overrides.
+
+    Args:
+        study: name of a bundled study, path of a TOML file, or a study.
+        overrides: ``a.b=c``, where c is a TOML value, or else taken as a string.
+
+    Returns:
+        The study, and where it comes from, for messages.
+
+    Raises:
+        StudyError: if it cannot be found, read or validated, or an override cannot be parsed.
+    """
+    if isinstance(study, Study):
+        table, source = plain(study), f"study {study.name!r}"
+    else:
+        path = _locate(study)
+        table, source = read_toml(path), str(path)
+    for override in overrides:
+        _apply(table, override)
+    key = Key(source)
+    return build(Study, table, key), key
+
+
+def _locate(study: str | Path) -> Path:
+    text = str(study)
+    if isinstance(study, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
+        return Path(study)
+    bundled = bundled_studies()
+    if text not in bundled:
+        raise StudyError(f"unknown study {text!r}{suggestion(text, bundled)}; a file's name must end in .toml")
+    return bundled[text]
+
+
+def _apply(table: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    problem = f"--set {override}: "
+    try:
+        parsed: Any = tomllib.loads(f"{name} = 0") if equals else {}
+    except tomllib.TOMLDecodeError:
+        parsed = {}
+    path: list[str] = []
+    while isinstance(parsed, dict) and len(parsed) == 1:
+        (part, parsed), *_ = parsed.items()
+        path.append(part)
+    if not path or parsed != 0:
+        raise StudyError(f"{problem}must look like key.key=value")
+    try:
+        values = tomllib.loads(f"value = {text}")
+        value = values["value"] if len(values) == 1 else text
+    except tomllib.TOMLDecodeError:
+        value = text
+    for depth, part in enumerate(path[:-1], 1):
+        table = table.setdefault(part, {})
+        if not isinstance(table, Mapping):
+            raise StudyError(f"{problem}{'.'.join(path[:depth])} is {table!r}, not a table")
+    table[path[-1]] = value

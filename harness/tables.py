@@ -1,0 +1,71 @@
+"""The long table: a row per number, with the clocks of the trial that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.errors import StoreError
+
+COLUMNS: dict[str, str] = {
+    "study": "str",
+    "trial": "str",
+    "trainer": "str",
+    "task": "str",
+    "decoder": "str",
+    "seed": "int64",
+    "step": "Int64",
+    "metric": "object",
+    "value": "float64",
+    "n": "Int64",
+    "higher_is_better": "boolean",
+    "tokens": "Int64",
+    "generated_tokens": "Int64",
+    "flops": "float64",
+    "seconds": "float64",
+    "status": "str",
+}
+"""Columns and their types. ``metric`` is None and ``value`` NaN where a trial failed or is missing; ``n`` counts
+generations; ``tokens``, ``generated_tokens``, ``flops`` and ``seconds`` are what training spent; ``step`` is the last
+optimiser step."""
+
+
+def long_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Give a table the columns and types of the long table."""
+    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    table = table.reindex(columns=list(COLUMNS)).astype(COLUMNS)
+    table["metric"] = table["metric"].where(table["metric"].notna(), None)
+    return table
+
+
+def absent_rows(trial: Mapping[str, Any], status: str) -> pd.DataFrame:
+    """The rows of a trial without results, one per decoder.
+
+    Args:
+        trial: its entry in ``study.json``.
+        status: "failed" or "missing".
+    """
+    common = {
+        "study": trial["study"],
+        "trial": trial["identity"],
+        "trainer": trial["trainer"]["name"],
+        "task": trial["task"]["name"],
+        "seed": trial["seed"],
+        "status": status,
+    }
+    return long_table([{**common, "decoder": decoder} for decoder in trial["decoders"]])
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a Parquet table of a trial.
+
+    Raises:
+        StoreError: if it is absent or damaged.
+    """
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}): delete {path.parent} and run the study again") from error

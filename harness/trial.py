@@ -1,0 +1,87 @@
+"""A trial: one trainer on one task with one seed, resolved down to every setting."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """A trainer, task or metric of a trial.
+
+    Attributes:
+        name: its name in the study.
+        use: its registered name, or ``/path/to/file.py:Class``.
+        settings: all of them, defaults filled in, as JSON data.
+        distribution, version: what provides it; for a file, "local file" and a digest of its content.
+    """
+
+    name: str
+    use: str
+    settings: dict[str, Any]
+    distribution: str
+    version: str
+
+    def content(self) -> dict[str, Any]:
+        """What can change a result; the folder of a local file cannot."""
+        return {**asdict(self), "use": Path(self.use).name}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """The resolved specification of one trial.
+
+    Attributes:
+        study: name of the study.
+        trainer, task: what is trained on what.
+        model, budget, optimization, generation: settings with defaults filled in; assets are not resolved, so that
+            the identity is the same on every machine.
+        decoders: settings by name, in order.
+        metrics: what is measured, in order.
+        seed: everything random in the trial follows from it.
+        threads: torch threads.
+        save_policy: whether the trained policy is kept.
+        versions: of the libraries that can change the result.
+    """
+
+    study: str
+    trainer: Component
+    task: Component
+    model: dict[str, Any]
+    budget: dict[str, Any]
+    optimization: dict[str, Any]
+    generation: dict[str, Any]
+    decoders: dict[str, dict[str, Any]]
+    metrics: tuple[Component, ...]
+    seed: int
+    threads: int
+    save_policy: bool
+    versions: dict[str, str]
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of the canonical JSON of everything that can change the result (64 hexadecimal digits)."""
+        content = {
+            **asdict(self),
+            "trainer": self.trainer.content(),
+            "task": self.task.content(),
+            "metrics": [metric.content() for metric in self.metrics],
+        }
+        for name in ("study", "save_policy"):
+            del content[name]
+        return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """Name of the trial, and of its folder."""
+        return f"{self.trainer.name}-{self.task.name}-s{self.seed}-{self.identity[:8]}"
+
+
+def canonical(data: object) -> str:
+    """JSON with sorted keys and no spaces: equal data give equal text."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -1,0 +1,187 @@
+"""What a metric is: numbers from a table of generations, with their direction, range and known answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import pandas as pd
+
+Need = Literal["policy", "language"]
+
+
+class MetricError(ValueError):
+    """A metric cannot be computed from what it was given; the message says why."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number that a metric reports.
+
+    Attributes:
+        higher_is_better: True, False, or None where neither direction is better.
+        range: smallest and largest possible value.
+        unit: unit of the number, empty for a plain ratio.
+    """
+
+    higher_is_better: bool | None
+    range: tuple[float, float]
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class KnownAnswer:
+    """A case whose result is known in closed form: ``measured`` must equal ``expected`` within ``tolerance``."""
+
+    case: str
+    measured: float
+    expected: float
+    tolerance: float = 1e-9
+
+    @property
+    def holds(self) -> bool:
+        return abs(self.measured - self.expected) <= self.tolerance
+
+
+class Actions(Protocol):
+    """The action space of a policy, as metrics see it."""
+
+    @property
+    def eos(self) -> int: ...
+
+    @property
+    def bksp(self) -> int | None: ...
+
+
+class ScoredPolicy(Protocol):
+    """The part of a policy that metrics may use (``trainers.policy.Policy`` satisfies it)."""
+
+    @property
+    def actions(self) -> Actions: ...
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, without special tokens."""
+
+    def log_likelihood(
+        self, prompts: Sequence[str], completions: Sequence[str], finished: Sequence[bool]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log-probability (nats) and number of tokens of each completion given its prompt.
+
+        Backspace is masked out and the rest renormalised; the end-of-sequence action counts where
+        ``finished``.
+        """
+
+    def path_probabilities(self, prompt: str, paths: np.ndarray, decoder: Any = None) -> np.ndarray:
+        """Probabilities of all actions at every state along paths of visible tokens.
+
+        Args:
+            prompt: the start state.
+            paths: token ids, shape ``(n, length)``.
+            decoder: warps the logits before the softmax (None: ancestral sampling).
+
+        Returns:
+            float64 array ``(n, length + 1, number of actions)``; entry ``[i, t]`` is the distribution
+            after the first ``t`` tokens of path ``i``. Impossible actions have probability 0.
+        """
+
+
+class FiniteLanguage(Protocol):
+    """A language that can be enumerated, as ``tasks.language.Language`` is."""
+
+    @property
+    def alphabet(self) -> tuple[str, ...]:
+        """The symbols, each one token."""
+
+    @property
+    def max_length(self) -> int:
+        """Length of the longest string, in symbols."""
+
+    @property
+    def strings(self) -> tuple[tuple[int, ...], ...]:
+        """All strings of the language, each a tuple of indices into ``alphabet``."""
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Probability of each string, float64, shape ``(len(strings),)``, sums to 1."""
+
+
+@dataclass(frozen=True)
+class MetricContext:
+    """What a metric may use beside the generations; a metric names in ``needs`` what must be there.
+
+    Attributes:
+        policy: the policy that wrote the generations.
+        language: the finite language of the task.
+        prompts, completions, finished: the held-out examples.
+        decoder: the decoder of the generations, passed through to the policy.
+        max_new_tokens, max_actions: bounds under which the generations were drawn.
+        cache: folder for features; None: no cache on disk.
+        seed: seed of the metric's own draws (k-means).
+    """
+
+    policy: ScoredPolicy | None = None
+    language: FiniteLanguage | None = None
+    prompts: Sequence[str] = ()
+    completions: Sequence[str] = ()
+    finished: Sequence[bool] = ()
+    decoder: Any = None
+    max_new_tokens: int | None = None
+    max_actions: int | None = None
+    cache: Path | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(ABC):
+    """Numbers from generations; the dataclass fields of a subclass are its settings.
+
+    The generations table has one row per sample: ``prompt, completion, reference`` (strings),
+    ``completion_ids`` and ``actions`` (lists of token ids: the final visible text, and every action
+    taken, erased ones included), ``finish`` ("eos", "length" or "actions": which bound ended it),
+    ``n_actions`` and ``n_backspaces`` (int).
+    """
+
+    values: ClassVar[Mapping[str, Value]]
+    """Every number that ``compute`` may report, by name; names are unique over all metrics of a table."""
+
+    columns: ClassVar[tuple[str, ...]] = ()
+    """Columns of the generations table that ``compute`` reads."""
+
+    headline: ClassVar[tuple[str, ...]] = ()
+    """The numbers that a leaderboard shows; empty: the first of ``values``."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    minimum_n: ClassVar[int] = 1
+    """Fewest generations for which the metric means anything."""
+
+    @abstractmethod
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        """Return numbers by name, a subset of ``values``.
+
+        Raises:
+            MetricError: if there are fewer than ``minimum_n`` rows, or what ``columns`` or ``needs`` name is
+                missing.
+        """
+
+    @classmethod
+    @abstractmethod
+    def known_answers(cls) -> list[KnownAnswer]:
+        """Run the metric on cases with known results."""
+
+    def check(self, generations: pd.DataFrame, context: MetricContext) -> None:
+        """Raise MetricError unless there is enough to compute the metric from."""
+        name = type(self).__name__
+        if len(generations) < self.minimum_n:
+            raise MetricError(f"{name} needs at least {self.minimum_n} generations, got {len(generations)}")
+        absent = [column for column in self.columns if column not in generations.columns]
+        if absent:
+            raise MetricError(f"{name} reads the columns {absent}, which this table of generations does not have")
+        missing = sorted(need for need in self.needs if getattr(context, need) is None)
+        if missing:
+            raise MetricError(f"{name} needs {' and '.join(missing)}, which this context does not have")

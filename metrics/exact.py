@@ -1,0 +1,150 @@
+"""What a policy really writes on an enumerable language, exactly, and how far that is from the language."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import entr, rel_entr
+
+from metrics.base import FiniteLanguage, KnownAnswer, Metric, MetricContext, MetricError, Need, ScoredPolicy, Value
+from metrics.endings import bounded_endings, unbounded_endings
+from metrics.tabular import TabularLanguage, TabularPolicy
+from metrics.tree import text_tree
+
+
+def final_text_distribution(
+    policy: ScoredPolicy,
+    language: FiniteLanguage,
+    *,
+    decoder: Any = None,
+    max_new_tokens: int | None = None,
+    max_actions: int | None = None,
+) -> NDArray[np.float64]:
+    """Distribution of the final texts of a policy, exactly, without sampling.
+
+    Args:
+        policy: the policy, started from the empty prompt.
+        language: the strings to tell apart.
+        decoder: how the policy draws its actions; None: ancestral sampling.
+        max_new_tokens: visible tokens at which a text is cut; default ``language.max_length + 1``. A text that is
+            cut is no string of the language.
+        max_actions: actions at which a walk is cut, likewise; None: walks are not cut.
+
+    Returns:
+        Shape ``(len(language.strings) + 1,)``, sums to 1: the probability of each string, ended by the policy
+        itself, and last that of everything else (other texts, texts and walks cut off, walks without end).
+
+    Raises:
+        MetricError: if the tree of texts cannot be enumerated (see ``metrics.tree.text_tree``), or a bound is
+            not positive.
+    """
+    if max_actions is not None and max_actions < 1:
+        raise MetricError(f"max_actions must be at least 1, got {max_actions}")
+    depth = language.max_length + 1 if max_new_tokens is None else max_new_tokens
+    tree = text_tree(policy, language.alphabet, depth, decoder)
+    endings = unbounded_endings(tree) if max_actions is None else bounded_endings(tree, max_actions)
+    width = len(language.alphabet)
+    valid = np.zeros(len(language.strings) + 1)
+    for position, string in enumerate(language.strings):
+        if len(string) < depth:
+            node = 0
+            for symbol in string:
+                node = node * width + symbol
+            valid[position] = endings[len(string)][node]
+    valid[-1] = max(0.0, 1 - valid.sum())
+    return valid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exact(Metric):
+    """Divergences between a finite language P and the final texts of the policy Q, with no sampling error.
+
+    Q is taken under the decoder and the bounds of the generations; everything that is no string of the language
+    is one more outcome, of probability 0 under P.
+
+    - ``kl_forward``: KL(P, Q) in nats. Left out where it is infinite: Q never writes some string of P (a
+      truncating decoder does that).
+    - ``kl_reverse``: KL(Q given a valid string, P) in nats; the condition is there because KL(Q, P) is infinite
+      wherever Q writes anything invalid. Left out where Q writes no valid string, or one of probability 0.
+    - ``total_variation``, ``jensen_shannon`` (nats), ``chi2_mixture`` (chi^2 of P to the mixture (P + Q) / 2):
+      of P and Q, invalid texts included; always finite.
+    - ``invalid_mass``: probability under Q of everything that is no string of the language.
+    - ``exact_entropy``: entropy of Q given a valid string, in nats, to be compared with that of P. Left out where
+      Q writes no valid string.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"policy", "language"})
+    minimum_n: ClassVar[int] = 0
+    values: ClassVar[Mapping[str, Value]] = {
+        "kl_forward": Value(higher_is_better=False, range=(0, math.inf), unit="nats"),
+        "kl_reverse": Value(higher_is_better=False, range=(0, math.inf), unit="nats"),
+        "total_variation": Value(higher_is_better=False, range=(0, 1)),
+        "jensen_shannon": Value(higher_is_better=False, range=(0, math.log(2)), unit="nats"),
+        "chi2_mixture": Value(higher_is_better=False, range=(0, 1)),
+        "invalid_mass": Value(higher_is_better=False, range=(0, 1)),
+        "exact_entropy": Value(higher_is_better=None, range=(0, math.inf), unit="nats"),
+    }
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        self.check(generations, context)
+        assert context.policy is not None
+        assert context.language is not None
+        written = final_text_distribution(
+            context.policy,
+            context.language,
+            decoder=context.decoder,
+            max_new_tokens=context.max_new_tokens,
+            max_actions=context.max_actions,
+        )
+        return divergences(np.append(context.language.probabilities, 0.0), written)
+
+    @classmethod
+    def known_answers(cls) -> list[KnownAnswer]:
+        three = TabularLanguage(("a", "b", "c"), 1, ((0,), (1,), (2,)), np.array([0.7, 0.2, 0.1]))
+        other = TabularPolicy("abc", lambda visible: (0, 0, 0, 1) if visible else (0.1, 0.3, 0.6, 0))
+        measured = cls().compute(pd.DataFrame(), MetricContext(policy=other, language=three))
+        coin = TabularLanguage(("a",), 1, ((), (0,)), np.array([2 / 3, 1 / 3]))
+        eraser = TabularPolicy("a", lambda visible: (0, 0.5, 0.5) if visible else (0.5, 0.5, 0), backspace=True)
+        erased = cls().compute(pd.DataFrame(), MetricContext(policy=eraser, language=coin))
+        case = "(.7, .2, .1) against (.1, .3, .6): "
+        kl_forward = 0.7 * math.log(7) + 0.2 * math.log(2 / 3) + 0.1 * math.log(1 / 6)
+        kl_reverse = 0.1 * math.log(1 / 7) + 0.3 * math.log(3 / 2) + 0.6 * math.log(6)
+        return [
+            KnownAnswer(case + "kl_forward", measured["kl_forward"], kl_forward),
+            KnownAnswer(case + "kl_reverse", measured["kl_reverse"], kl_reverse),
+            KnownAnswer(case + "total_variation", measured["total_variation"], 0.6),
+            KnownAnswer(case + "jensen_shannon", measured["jensen_shannon"], 0.2306454879),
+            KnownAnswer(case + "chi2_mixture", measured["chi2_mixture"], 0.4135714286),
+            KnownAnswer("an equal policy that erases half the time: kl_forward", erased["kl_forward"], 0),
+            KnownAnswer("an equal policy that erases half the time: invalid_mass", erased["invalid_mass"], 0),
+            KnownAnswer(
+                "an equal policy that erases half the time: exact_entropy",
+                erased["exact_entropy"],
+                math.log(3) - 2 / 3 * math.log(2),
+            ),
+        ]
+
+
+def divergences(language: NDArray[np.float64], policy: NDArray[np.float64]) -> dict[str, float]:
+    """Divergences of two distributions of shape ``(m + 1,)``, the last entry everything invalid (see ``Exact``)."""
+    mixture = (language + policy) / 2
+    seen = mixture > 0
+    statistics = {
+        "total_variation": float(np.abs(language - policy).sum() / 2),
+        "jensen_shannon": float((rel_entr(language, mixture) + rel_entr(policy, mixture)).sum() / 2),
+        "chi2_mixture": float(((language - mixture)[seen] ** 2 / mixture[seen]).sum()),
+        "invalid_mass": float(policy[-1]),
+        "kl_forward": float(rel_entr(language, policy).sum()),
+    }
+    valid = policy[:-1].sum()
+    if valid > 0:
+        conditional = policy[:-1] / valid
+        statistics["exact_entropy"] = float(entr(conditional).sum())
+        statistics["kl_reverse"] = float(rel_entr(conditional, language[:-1]).sum())
+    return {name: max(0.0, value) for name, value in statistics.items() if math.isfinite(value)}

@@ -1,0 +1,1 @@
+"""What is to be learnt: examples, test prompts, and the metrics that judge each task."""

@@ -1,0 +1,142 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import small_study
+from pandas.testing import assert_frame_equal
+
+import harness
+from harness.errors import StoreError
+from harness.execution import Log
+from harness.expansion import plan
+from harness.store import Store
+from harness.tables import COLUMNS
+
+
+def failed(out: Path, index: int = 0) -> tuple[Store, object]:
+    """A store in which one trial has failed."""
+    planned, store = plan(small_study()), Store(out)
+    trial = planned.trials[index]
+    with store.run(planned):
+        store.write(trial, Log({"data": 1.0}, [{"step": 1, "loss": 2.0}]), None, "Traceback: boom")
+    return store, trial
+
+
+def test_the_long_table_is_the_same_in_memory_in_parquet_and_from_the_trials(tmp_path):
+    table = harness.run(small_study(), tmp_path)
+    assert list(table) == list(COLUMNS)
+    assert_frame_equal(table, harness.load_results(tmp_path))
+    assert_frame_equal(table, harness.tables.long_table(pd.read_parquet(tmp_path / "results.parquet")))
+    csv = pd.read_csv(tmp_path / "results.csv")
+    assert list(csv) == list(COLUMNS)
+    assert csv["value"].tolist() == table["value"].tolist()
+
+
+def test_the_record_of_a_trial_says_what_made_it(tmp_path):
+    harness.run(small_study(), tmp_path)
+    trial = plan(small_study()).trials[1]
+    record = json.loads((tmp_path / "trials" / trial.label / "trial.json").read_text())
+    assert (record["identity"], record["status"], record["traceback"]) == (trial.identity, "finished", None)
+    assert record["specification"]["trainer"]["settings"]["scale"] == 0.1
+    assert record["specification"]["versions"]["torch"]
+    assert set(record["timings"]) == {"data", "model", "training", "generation", "metrics"}
+    assert record["seeds"]["init"] == harness.seeding.axis_seed(0, "init")
+    assert record["parameters"] > 0
+    assert len(record["source"]) == 16
+    assert {"python", "platform", "machine"} == set(record["machine"])
+    curve = pd.read_parquet(tmp_path / "trials" / trial.label / "curve.parquet")
+    assert curve["step"].tolist() == [0, 1, 2]
+
+
+def test_failed_and_missing_trials_are_rows_without_a_value(tmp_path):
+    store, trial = failed(tmp_path)
+    table = store.results()
+    assert table["status"].tolist() == ["failed", "missing", "missing", "missing"]
+    assert table["metric"].tolist() == [None] * 4
+    assert table["value"].isna().all()
+    assert table["n"].isna().all()
+    assert table["trial"].iloc[0] == trial.identity
+    assert not store.is_finished(trial)
+    assert pd.read_parquet(tmp_path / "trials" / trial.label / "curve.parquet")["loss"].tolist() == [2.0]
+
+
+def test_a_trial_replaces_its_failed_predecessor(tmp_path):
+    store, trial = failed(tmp_path)
+    store.write(trial, Log(), None, "Traceback: another")
+    record = json.loads((tmp_path / "trials" / trial.label / "trial.json").read_text())
+    assert record["traceback"] == "Traceback: another"
+    assert [path.name for path in (tmp_path / "trials").iterdir()] == [trial.label]
+
+
+def test_a_folder_of_another_identity_does_not_count(tmp_path):
+    harness.run(small_study(), tmp_path)
+    trial, store = plan(small_study()).trials[0], Store(tmp_path)
+    assert store.is_finished(trial)
+    path = tmp_path / "trials" / trial.label / "trial.json"
+    path.write_text(path.read_text().replace(trial.identity, trial.identity[:8] + "0" * 56))
+    assert not store.is_finished(trial)
+
+
+def test_two_runs_cannot_share_a_folder(tmp_path):
+    planned = plan(small_study())
+    with (
+        Store(tmp_path).run(planned),
+        pytest.raises(StoreError, match="is in use by another run"),
+        Store(tmp_path).run(planned),
+    ):
+        pass
+    with Store(tmp_path).run(planned):
+        assert True
+
+
+def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path):
+    store, trial = failed(tmp_path)
+    half = tmp_path / "trials" / ".tmp-half-1234"
+    half.mkdir()
+    (half / "results.parquet").touch()
+    (tmp_path / ".tmp-1234-results.csv").touch()
+    (tmp_path / "notes.txt").touch()
+    with store.run(plan(small_study())):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "study.json", "trials", "notes.txt"}
+    assert [path.name for path in (tmp_path / "trials").iterdir()] == [trial.label]
+
+
+@pytest.mark.parametrize("content", ["", '{"identity": "12', "\x00"])
+def test_damaged_records_name_the_file_and_what_to_do(tmp_path, content):
+    store, trial = failed(tmp_path)
+    path = tmp_path / "trials" / trial.label / "trial.json"
+    path.write_text(content)
+    for attempt in (lambda: store.is_finished(trial), store.results, store.timings):
+        with pytest.raises(StoreError, match=f"{path} cannot be read .*: delete {path.parent} and run the study again"):
+            attempt()
+
+
+def test_a_table_that_is_gone_names_the_file_and_what_to_do(tmp_path):
+    harness.run(small_study(), tmp_path)
+    path = next(tmp_path.glob("trials/*/results.parquet"))
+    path.unlink()
+    with pytest.raises(StoreError, match=f"{path} cannot be read .*: delete {path.parent}"):
+        harness.load_results(tmp_path)
+
+
+def test_a_folder_without_a_study_is_no_results_folder(tmp_path):
+    with pytest.raises(StoreError, match=f"{tmp_path} is no results folder"):
+        harness.load_results(tmp_path)
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(StoreError, match=r"study\.json cannot be read"):
+        harness.load_results(tmp_path)
+
+
+def test_a_write_that_fails_is_an_error_and_leaves_the_old_trial(tmp_path, monkeypatch):
+    store, trial = failed(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("harness.store._move_into_place", full)
+    with pytest.raises(StoreError, match=r"cannot write results to .*No space left"):
+        store.write(trial, Log(), None, "Traceback: another")
+    record = json.loads((tmp_path / "trials" / trial.label / "trial.json").read_text())
+    assert record["traceback"] == "Traceback: boom"

@@ -1,0 +1,173 @@
+"""Small plug-ins, named in studies by the path of this file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import pandas as pd
+import torch
+from datasets import Dataset
+
+from metrics.base import KnownAnswer, Metric, MetricContext, Need, Value
+from tasks.base import MetricSpec, Split, Task, Tokenizer
+from trainers.base import Budget, Context, Loss, Trainer, TrainerError
+from trainers.batches import Batch
+from trainers.policy import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letters(Task):
+    """Copy a word."""
+
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (MetricSpec("accuracy"), MetricSpec("trajectories"))
+
+    train: int = 8
+    test: int = 4
+    length: int = 3
+    train_length: int | None = None
+    overlap: bool = False
+    accent: bool = False
+    fault: Literal["none", "bug", "empty"] = "none"
+
+    @property
+    def max_new_tokens(self) -> int:
+        return self.length + 1
+
+    def corpus(self) -> Iterator[str]:
+        yield from ([] if self.fault == "empty" else ["abcdefgh 0123456789"])
+
+    def examples(self, split: Split, tokenizer: Tokenizer) -> Dataset:
+        if self.fault == "bug":
+            raise RuntimeError("a bug in the task")
+        first = 0 if split == "train" or self.overlap else self.train
+        count = self.train if split == "train" else self.test
+        length = self.length if split == "test" or self.train_length is None else self.train_length
+        words = [f"{index:0{length}d}" for index in range(first, first + count)]
+        prompts = [word.replace("0", "é", 1) for word in words] if self.accent and split == "test" else words
+        return Dataset.from_dict({"prompt": prompts, "completion": words, "finished": [True] * count})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift(Trainer):
+    """Moves all weights by random numbers of an axis, so that the result depends on seeds and settings."""
+
+    scale: float = 0.1
+    fault: Literal["none", "raise", "nan", "die", "interrupt"] = "none"
+    fault_seed: int = 0
+
+    def loss(self, policy: Policy, batch: Batch) -> Loss:
+        raise NotImplementedError
+
+    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
+        generator = torch.Generator().manual_seed(context.seeds["order"])
+        with torch.no_grad():
+            for parameter in policy.model.parameters():
+                parameter += self.scale * torch.randn(parameter.shape, generator=generator)
+        for step in range(budget.steps):
+            context.meter.train(10)
+            context.report({"step": step, "loss": 1.0})
+        if context.seeds == _seeds(self.fault_seed) and self.fault != "none":
+            self.fail()
+        return policy
+
+    def fail(self) -> None:
+        if self.fault == "die":
+            os._exit(9)
+        if self.fault == "interrupt":
+            raise KeyboardInterrupt
+        if self.fault == "nan":
+            raise TrainerError("the loss is nan at step 3")
+        raise RuntimeError("a bug in the trainer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlowToSave(Shift):
+    """Its policy takes for ever to be saved the first time, so that a run can be killed in the middle of a write."""
+
+    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
+        policy = super().fit(policy, examples, budget, context)
+        return Slow(policy.model, policy.tokenizer, policy.actions)
+
+
+class Slow(Policy):
+    def save(self, folder: object) -> None:
+        super().save(folder)  # type: ignore[arg-type]
+        time.sleep(float(os.environ.get("SAVE_SECONDS", "0")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threads(Metric):
+    """Reports the threads of torch, the seed it was given, and what the test of the day wants."""
+
+    values: ClassVar[Mapping[str, Value]] = {
+        "threads": Value(None, (1, 99)),
+        "metric_seed": Value(None, (0, 2**31)),
+        "draw": Value(True, (0, 1)),
+    }
+    fault: Literal["none", "nan", "undeclared"] = "none"
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        draw = torch.rand(()).item()
+        report = {"threads": torch.get_num_threads(), "metric_seed": context.seed, "draw": draw}
+        if self.fault == "undeclared":
+            report["surprise"] = 1.0
+        return {**report, "draw": float("nan")} if self.fault == "nan" else report
+
+    @classmethod
+    def known_answers(cls) -> list[KnownAnswer]:
+        return []
+
+
+class NeedsLanguage(Threads):
+    values: ClassVar[Mapping[str, Value]] = {"language": Value(None, (0, 1))}
+    needs: ClassVar[frozenset[Need]] = frozenset({"language"})
+
+
+class NeedsMany(Threads):
+    values: ClassVar[Mapping[str, Value]] = {"many": Value(None, (0, 1))}
+    minimum_n: ClassVar[int] = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greedy(Shift):
+    """Its settings clash with a key of the study."""
+
+    optimization: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(Shift):
+    """Has a setting that names a file."""
+
+    file: str = ""
+
+
+class NotATrainer:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abstract(Task):
+    pass
+
+
+def _seeds(seed: int) -> dict[str, int]:
+    from harness.seeding import axis_seeds
+
+    return axis_seeds(seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flaky(Shift):
+    """Fails while a file is there."""
+
+    flag: str = ""
+
+    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
+        if os.path.exists(self.flag):
+            raise RuntimeError("the flag is up")
+        return policy

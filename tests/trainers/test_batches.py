@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import action_strings
+
+from trainers.backspace import BACKSPACE, IGNORE, layout
+from trainers.base import Context
+from trainers.batches import Trajectory, collate, trajectories_of
+from trainers.noise import add_noise, noise_tokens
+from trainers.policy import Policy
+from trainers.replay import ReplayBuffer
+from trainers.sequence_match import SequenceMatch
+
+MakePolicy = Callable[..., Policy]
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.integers(0, 4), min_size=1, max_size=3), action_strings()), min_size=1, max_size=4)
+)
+def test_padded_layouts_are_the_layouts(cases: list[tuple[list[int], list[int]]]) -> None:
+    batch = collate([Trajectory(tuple(p), tuple(a), False, (True,) * len(a)) for p, a in cases], BACKSPACE)
+    mask = batch.attention_mask()
+    assert (mask is None) == (not any(BACKSPACE in actions for _, actions in cases))
+    for row, (prompt, actions) in enumerate(cases):
+        one, slots = layout(prompt, actions), len(prompt) + len(actions)
+        assert batch.input_ids[row, :slots].tolist() == one.input_ids.tolist()
+        assert (batch.labels[row, slots:] == IGNORE).all()
+        assert batch.acts[row].sum() == len(actions)
+        if mask is not None:
+            assert torch.equal(mask[row, 0, :slots, :slots], torch.from_numpy(one.mask()))
+            assert not mask[row, 0, :slots, slots:].any()
+            assert mask[row, 0].any(-1).all(), "a row that sees nothing would be NaN"
+
+
+def test_columns_of_a_trajectory() -> None:
+    batch = collate([Trajectory((5, 6), (1, BACKSPACE, 2, 9), True, (False, True, True, True))], BACKSPACE)
+    assert batch.step.tolist() == [[0, 0, 1, 2, 3, 4]]
+    assert batch.at_root.tolist() == [[False, True, False, True, False, False]]
+    assert batch.terminal.tolist() == [[False] * 5 + [True]]
+    assert batch.acts.tolist() == [[False, False, True, True, True, False]]
+    assert batch.tokens == 6
+    with pytest.raises(ValueError, match="empty batch"):
+        collate([], BACKSPACE)
+
+
+def test_padding_changes_no_logits(make_policy: MakePolicy) -> None:
+    policy = make_policy()
+    bksp = policy.actions.bksp
+    assert bksp is not None
+    short = Trajectory((1,), (3, bksp, 4), False, (True,) * 3)
+    long = Trajectory((1, 5, 6), (3, 4, bksp, 5, 6, 7), False, (True,) * 6)
+    alone = policy.logits(collate([short], bksp))
+    together = policy.logits(collate([short, long], bksp))
+    torch.testing.assert_close(together[:1, : alone.shape[1]], alone, atol=1e-5, rtol=0)
+
+
+def test_examples_become_trajectories(make_policy: MakePolicy, examples: Dataset) -> None:
+    policy = make_policy()
+    found = trajectories_of(examples, policy)
+    assert [one.finished for one in found] == examples["finished"]
+    assert found[0].prompt == (policy.actions.start, *policy.encode("a"))
+    assert found[0].actions == (*policy.encode("bcde"), policy.actions.eos)
+    assert found[3].actions == tuple(policy.encode("ab"))
+    assert all(one.finished for one in trajectories_of(examples.remove_columns("finished"), policy))
+
+
+def test_noise_kinds(make_policy: MakePolicy) -> None:
+    policy = make_policy()
+    letters = tuple(policy.encode("abcde"))
+    assert noise_tokens(policy, "uniform", ()) == tuple(sorted(letters))
+    assert noise_tokens(policy, "task", ("a", "e")) == (letters[0], letters[4])
+    with pytest.raises(ValueError, match="'ab' is 2 tokens"):
+        noise_tokens(policy, "task", ("ab",))
+    with pytest.raises(ValueError, match="names plausible errors"):
+        noise_tokens(policy, "task", ())
+
+
+def test_noise_rate_is_per_visit() -> None:
+    import numpy as np
+
+    plain = Trajectory((0,), (1,) * 20_000, False, (True,) * 20_000)
+    noised = add_noise(plain, 0.25, [2], BACKSPACE, np.random.default_rng(0))
+    share = noised.expert.count(False) / (noised.expert.count(False) + 20_000)
+    assert share == pytest.approx(0.25, abs=0.01)
+
+
+def test_the_replay_buffer_keeps_the_most_recent(make_policy: MakePolicy, context: Context) -> None:
+    policy = make_policy()
+    buffer = ReplayBuffer(
+        [tuple(policy.prompt_ids("a"))], context, first_step=4, batch=5, capacity=6, refresh_every=2, refresh=4
+    )
+    assert buffer.draw(policy, 3) == []
+    assert len(buffer.draw(policy, 4)) == 5
+    first = list(buffer.kept)
+    buffer.draw(policy, 5)
+    assert list(buffer.kept) == first
+    buffer.draw(policy, 6)
+    assert len(buffer.kept) == 6
+    assert list(buffer.kept)[:2] == first[2:]
+    assert context.meter.generated_tokens > 0
+    for one in buffer.kept:
+        assert one.finished == (one.actions[-1] == policy.actions.eos)
+
+
+def test_cloning_is_annealed() -> None:
+    trainer = SequenceMatch(cloning_share=0.5, final_beta=0.2)
+    betas = [trainer.beta(step, 101) for step in range(101)]
+    assert betas[:51] == [1.0] * 51
+    assert betas[-1] == pytest.approx(0.2)
+    assert betas[75] == pytest.approx(0.6, abs=0.01)
+    assert all(first >= second for first, second in zip(betas, betas[1:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"divergence": "nope"}, "one of forward_kl, .* chi2_mixture_exact, got 'nope'"),
+        ({"alpha": 0.0}, "alpha must lie"),
+        ({"gamma": 1.1}, "gamma must lie"),
+        ({"final_beta": 2.0}, "final_beta must lie"),
+        ({"refresh": 0}, "refresh must be at least 1"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SequenceMatch(**settings)

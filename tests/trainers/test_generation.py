@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from trainers.backspace import visible
+from trainers.decoding import Decoder
+from trainers.generation import Sample, sample
+from trainers.policy import Policy
+
+MakePolicy = Callable[..., Policy]
+PROMPTS = ["", "a", "bcd", "ee", "abcde"] * 30
+
+
+def run(
+    policy: Policy, prompts: list[str] = PROMPTS, seed: int = 7, batch_size: int = 64, **bounds: int
+) -> list[Sample]:
+    bounds = {"max_new_tokens": 6, "max_actions": 24} | bounds
+    ids = [policy.prompt_ids(prompt) for prompt in prompts]
+    return sample(policy, ids, Decoder(), seed, batch_size=batch_size, **bounds)
+
+
+@torch.no_grad()
+def reference(
+    policy: Policy, prompt: list[int], seed: int, index: int, max_new_tokens: int, max_actions: int
+) -> Sample:
+    """The same walk with no cache at all: a plain forward pass over the visible text before every action."""
+    uniforms = np.random.Generator(np.random.Philox(key=[seed, index])).random(max_actions)
+    walk = Sample()
+    while walk.finish is None:
+        logits = policy.model(torch.tensor([prompt + walk.visible])).logits[0, -1].double().numpy()
+        logits[list(policy.actions.forbidden)] = -np.inf
+        if not walk.visible and policy.actions.bksp is not None:
+            logits[policy.actions.bksp] = -np.inf
+        weights = np.exp(logits - logits.max())
+        cumulative = np.cumsum(weights / weights.sum())
+        action = int(np.searchsorted(cumulative, uniforms[len(walk.actions)] * cumulative[-1], side="right"))
+        walk.actions.append(action)
+        walk.visible = visible([one for one in walk.actions if one != policy.actions.eos], policy.actions.bksp)
+        if action == policy.actions.eos:
+            walk.finish = "eos"
+        elif len(walk.visible) == max_new_tokens:
+            walk.finish = "length"
+        elif len(walk.actions) == max_actions:
+            walk.finish = "actions"
+    return walk
+
+
+@pytest.mark.parametrize("backspace", [False, True])
+def test_walks_equal_a_reference_without_a_cache(make_policy: MakePolicy, backspace: bool) -> None:
+    policy = make_policy(backspace=backspace)
+    walks = run(policy)
+    for index, (prompt, walk) in enumerate(zip(PROMPTS, walks, strict=True)):
+        assert walk == reference(policy, policy.prompt_ids(prompt), 7, index, 6, 24)
+    if backspace:
+        erased = sum(action == policy.actions.bksp for walk in walks for action in walk.actions)
+        assert erased > 20, "the case is empty unless something was erased"
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_samples_do_not_depend_on_the_batch_size(make_policy: MakePolicy, batch_size: int) -> None:
+    policy = make_policy()
+    assert run(policy, batch_size=batch_size) == run(policy, batch_size=64)
+
+
+def test_a_sample_does_not_depend_on_other_prompts(make_policy: MakePolicy) -> None:
+    policy = make_policy()
+    assert run(policy)[:3] == run(policy, prompts=PROMPTS[:3])
+
+
+def test_seeds_differ_and_repeat(make_policy: MakePolicy) -> None:
+    policy = make_policy()
+    assert run(policy, seed=1) == run(policy, seed=1)
+    assert run(policy, seed=1) != run(policy, seed=2)
+
+
+@pytest.mark.parametrize(("bound", "finish"), [({"max_new_tokens": 2}, "length"), ({"max_actions": 2}, "actions")])
+def test_a_row_says_which_bound_was_hit(make_policy: MakePolicy, bound: dict[str, int], finish: str) -> None:
+    walks = run(make_policy(), **bound)
+    assert finish in {walk.finish for walk in walks}
+    for walk in walks:
+        assert len(walk.visible) <= bound.get("max_new_tokens", 6)
+        assert len(walk.actions) <= bound.get("max_actions", 24)
+        if walk.finish == "length":
+            assert len(walk.visible) == bound.get("max_new_tokens", 6)
+
+
+def test_greedy_erasing_for_ever_is_ended_by_the_bound_on_actions(make_policy: MakePolicy) -> None:
+    policy = make_policy()
+    walks = sample(
+        policy, [policy.prompt_ids(p) for p in PROMPTS], Decoder(temperature=0), 0, max_new_tokens=6, max_actions=24
+    )
+    assert all(walk.finish is not None for walk in walks)
+
+
+def test_first_actions_follow_the_policy(make_policy: MakePolicy) -> None:
+    policy = make_policy(sharpness=4.0)
+    count = 4000
+    walks = run(policy, prompts=["a"] * count, batch_size=1000, max_actions=1)
+    observed = np.bincount([walk.actions[0] for walk in walks], minlength=policy.actions.size)
+    expected = policy.path_probabilities("a", np.zeros((1, 0), np.int64))[0, 0]
+    assert observed[expected == 0].sum() == 0
+    possible = expected > 0
+    assert chisquare(observed[possible], count * expected[possible]).pvalue > 1e-3
+
+
+def test_the_mode_of_the_model_is_left_alone(make_policy: MakePolicy) -> None:
+    policy = make_policy()
+    policy.model.train()
+    run(policy, prompts=["a"])
+    assert policy.model.training
+
+
+def test_bad_bounds_are_refused(make_policy: MakePolicy) -> None:
+    policy = make_policy()
+    with pytest.raises(ValueError, match="do not fit into the model's context of 256"):
+        run(policy, max_new_tokens=300)
+    with pytest.raises(ValueError, match="at least 1"):
+        run(policy, max_actions=0)
+    assert run(policy, prompts=[]) == []

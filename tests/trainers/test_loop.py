@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+
+from trainers.base import Budget, Context, Loss, Optimization, Trainer, TrainerError
+from trainers.batches import Batch
+from trainers.behavioral_cloning import BehavioralCloning
+from trainers.mle import MaximumLikelihood
+from trainers.policy import Policy
+from trainers.pretrained import Pretrained
+from trainers.sequence_match import SequenceMatch, SequenceMatchBackspace
+
+MakePolicy = Callable[..., Policy]
+TRAINERS = [
+    MaximumLikelihood(),
+    BehavioralCloning(noise=0.3),
+    SequenceMatch(cloning_share=0.3, refresh_every=3, refresh=8),
+    SequenceMatchBackspace(cloning_share=0.3, refresh_every=3, refresh=8, noise=0.3),
+]
+NAMES = [type(trainer).__name__ for trainer in TRAINERS]
+
+
+def fit(
+    trainer: Trainer,
+    policy: Policy,
+    examples: Dataset,
+    context: Context,
+    budget: Budget | None = None,
+    **changes: object,
+) -> tuple[Policy, list[Mapping[str, float]]]:
+    rows: list[Mapping[str, float]] = []
+    optimization = replace(context.optimization, **changes)
+    context = replace(context, report=rows.append, optimization=optimization, meter=type(context.meter)())
+    return trainer.fit(policy, examples, budget or Budget(steps=10), context), rows
+
+
+def weights(policy: Policy) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in policy.model.parameters()])
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=NAMES)
+def test_same_seed_same_bits(trainer: Trainer, make_policy: MakePolicy, examples: Dataset, context: Context) -> None:
+    first, second = (fit(trainer, make_policy(backspace=trainer.backspace), examples, context)[0] for _ in range(2))
+    assert torch.equal(weights(first), weights(second))
+
+
+@pytest.mark.parametrize("axis", ["order", "noise", "rollout"])
+def test_every_seed_axis_matters(axis: str, make_policy: MakePolicy, examples: Dataset, context: Context) -> None:
+    trainer = SequenceMatchBackspace(cloning_share=0.3, refresh_every=3, refresh=8, noise=0.3)
+    other = replace(context, seeds={**context.seeds, axis: 99})
+    first, second = (fit(trainer, make_policy(), examples, each)[0] for each in (context, other))
+    assert not torch.equal(weights(first), weights(second))
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=NAMES)
+def test_the_loss_falls_and_cloning_overfits(
+    trainer: Trainer, make_policy: MakePolicy, examples: Dataset, context: Context
+) -> None:
+    policy = make_policy(backspace=trainer.backspace)
+    _, rows = fit(trainer, policy, examples, context, Budget(steps=120))
+    column = "cloning" if "cloning" in rows[0] else "loss"
+    losses = [row[column] for row in rows]
+    assert np.isfinite(losses).all()
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=NAMES)
+def test_accumulation_does_not_change_the_losses(
+    trainer: Trainer, make_policy: MakePolicy, examples: Dataset, context: Context
+) -> None:
+    runs = [
+        fit(trainer, make_policy(backspace=trainer.backspace), examples, context, batch_size=8, accumulation=parts)[1]
+        for parts in (1, 2)
+    ]
+    for whole, split in zip(*runs, strict=True):
+        assert whole["loss"] == pytest.approx(split["loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        Budget(steps=7),
+        Budget(steps=100, tokens=150),
+        Budget(steps=100, generated_tokens=1),
+        Budget(steps=100_000, seconds=0.3),
+    ],
+    ids=["steps", "tokens", "generated tokens", "seconds"],
+)
+def test_the_first_limit_of_the_budget_ends_training(
+    budget: Budget, make_policy: MakePolicy, examples: Dataset, context: Context
+) -> None:
+    trainer = SequenceMatch(cloning_share=0.0, refresh=8)
+    _, rows = fit(trainer, make_policy(backspace=False), examples, context, budget)
+    spent = {name: rows[-1][{"steps": "step"}.get(name, name)] for name in ("steps", "tokens", "generated_tokens")}
+    before = {name: rows[-2][{"steps": "step"}.get(name, name)] for name in spent} if len(rows) > 1 else None
+    limits = {name: getattr(budget, name) for name in spent if getattr(budget, name)}
+    assert any(spent[name] >= limit for name, limit in limits.items()) or rows[-1]["seconds"] >= 0.3
+    if before:
+        assert all(before[name] < limit for name, limit in limits.items())
+
+
+def test_clocks_run_and_samples_are_counted(make_policy: MakePolicy, examples: Dataset, context: Context) -> None:
+    trainer = SequenceMatch(cloning_share=0.5, refresh_every=2, refresh=8)
+    policy = make_policy(backspace=False)
+    _, rows = fit(trainer, policy, examples, context)
+    assert rows[4]["generated_tokens"] == 0
+    assert rows[5]["generated_tokens"] > 0
+    last = rows[-1]
+    expected = policy.parameters * (6 * last["tokens"] + 2 * last["generated_tokens"])
+    assert last["flops"] == pytest.approx(expected)
+
+
+def test_global_random_state_is_left_alone(make_policy: MakePolicy, examples: Dataset, context: Context) -> None:
+    policy = make_policy()
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    fit(SequenceMatchBackspace(cloning_share=0.3, noise=0.3), policy, examples, context)
+    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken(MaximumLikelihood):
+    def loss(self, policy: Policy, batch: Batch) -> Loss:
+        loss = super().loss(policy, batch)
+        return Loss(loss.total * (float("nan") if batch.step == 3 else 1.0), loss.steps)
+
+
+def test_a_loss_that_is_not_finite_stops_training(make_policy: MakePolicy, examples: Dataset, context: Context) -> None:
+    with pytest.raises(TrainerError, match="nan at step 3"):
+        fit(Broken(), make_policy(backspace=False), examples, context)
+
+
+def test_misuse_is_refused(make_policy: MakePolicy, examples: Dataset, context: Context) -> None:
+    with pytest.raises(TrainerError, match="no training examples"):
+        fit(MaximumLikelihood(), make_policy(backspace=False), examples.select([]), context)
+    with pytest.raises(TrainerError, match="overrides neither"):
+        fit(Trainer(), make_policy(backspace=False), examples, context)
+    with pytest.raises(ValueError, match=r"accumulation must lie in \[1, batch_size = 4\]"):
+        Optimization(batch_size=4, accumulation=5)
+    with pytest.raises(ValueError, match="budget: steps must be positive"):
+        Budget(steps=0)
+
+
+def test_pretrained_spends_nothing(make_policy: MakePolicy, examples: Dataset, context: Context) -> None:
+    policy = make_policy(backspace=False)
+    before = weights(policy).clone()
+    _, rows = fit(Pretrained(), policy, examples, context)
+    assert rows == []
+    assert torch.equal(weights(policy), before)
+
+
+def test_training_sees_every_example_once_an_epoch(
+    make_policy: MakePolicy, examples: Dataset, context: Context
+) -> None:
+    seen: list[int] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Watching(MaximumLikelihood):
+        def loss(self, policy: Policy, batch: Batch) -> Loss:
+            seen.extend(int(row.sum()) for row in batch.data.input_ids)
+            return super().loss(policy, batch)
+
+    fit(Watching(), make_policy(backspace=False), examples, context, Budget(steps=4))
+    assert len(seen) == 16
+    assert sorted(seen[:8]) == sorted(seen[8:])
+    assert seen[:8] != seen[8:]

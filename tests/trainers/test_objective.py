@@ -1,0 +1,177 @@
+"""The identities that any implementation of the objective must satisfy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import action_strings
+from torch import Tensor
+
+from trainers.batches import Batch, Sequences, Trajectory, collate
+from trainers.divergences import DIVERGENCES
+from trainers.mle import negative_log_likelihood
+from trainers.noise import add_noise
+from trainers.objective import Terms, soft_values, terms
+from trainers.policy import Policy
+from trainers.sequence_match import SequenceMatch
+
+START, EOS, BKSP, SIZE = 5, 6, 7, 8
+MakePolicy = Callable[..., Policy]
+
+
+def trajectory(actions: list[int], finished: bool = True, expert: list[bool] | None = None) -> Trajectory:
+    actions = [*actions, EOS] if finished else actions
+    return Trajectory((START,), tuple(actions), finished, tuple(expert or [True] * len(actions)))
+
+
+def random_logits(sequences: Sequences, seed: int = 0) -> Tensor:
+    """Free logits per slot; only the first identity may be tested on logits that ignore which state a slot is in."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(*sequences.labels.shape, SIZE, generator=generator, dtype=torch.float64)
+    logits[..., START] = -torch.inf
+    logits[..., BKSP].masked_fill_(sequences.at_root, -torch.inf)
+    return logits.requires_grad_()
+
+
+def sums(logits: Tensor, sequences: Sequences, gamma: float, name: str = "chi2_mixture", scale: float = 0.1) -> Terms:
+    values = soft_values(logits, sequences, gamma, EOS)
+    return terms(values, sequences, gamma=gamma, scale=scale, divergence=DIVERGENCES[name])
+
+
+@given(action_strings(bksp=BKSP), st.sampled_from([1.0, 0.998, 0.9, 0.5]))
+def test_value_terms_telescope_to_the_value_of_the_start_state(actions: list[int], gamma: float) -> None:
+    sequences = collate([trajectory(actions)], BKSP)
+    logits = random_logits(sequences)
+    start_value = logits[0, 0].logsumexp(-1)
+    torch.testing.assert_close(sums(logits, sequences, gamma).value, start_value, atol=1e-10, rtol=0)
+
+
+@given(action_strings(bksp=BKSP), st.sampled_from([1.0, 0.9]))
+def test_a_cut_trajectory_telescopes_to_its_two_ends(actions: list[int], gamma: float) -> None:
+    sequences = collate([trajectory(actions, finished=False)], BKSP)
+    logits = random_logits(sequences)
+    values = logits[0].logsumexp(-1)
+    expected = values[0] - gamma ** len(actions) * values[len(actions)]
+    torch.testing.assert_close(sums(logits, sequences, gamma).value, expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.9])
+@pytest.mark.parametrize("finished", [True, False])
+def test_without_curvature_it_is_discounted_maximum_likelihood(gamma: float, finished: bool) -> None:
+    sequences = collate([trajectory([0, 1, BKSP, 2], finished), trajectory([3], finished)], BKSP)
+    logits = random_logits(sequences)
+    found = sums(logits, sequences, gamma)
+    discount = gamma ** sequences.step.double()
+    taken = logits.log_softmax(-1).gather(-1, sequences.labels.clamp(min=0)[..., None])[..., 0]
+    likelihood = (discount * taken)[sequences.acts].sum()
+    torch.testing.assert_close(found.match - found.value, likelihood, atol=1e-9, rtol=0)
+    mine, theirs = (torch.autograd.grad(loss, logits)[0] for loss in (found.match - found.value, likelihood))
+    torch.testing.assert_close(mine, theirs, atol=1e-9, rtol=0)
+    if gamma == 1:
+        torch.testing.assert_close(-negative_log_likelihood(logits, sequences), likelihood)
+
+
+def test_the_objective_is_not_invariant_to_levels_but_likelihood_is() -> None:
+    sequences = collate([trajectory([0, 1, 2])], BKSP)
+    logits = random_logits(sequences)
+    shifted = logits + torch.tensor([0.0, 3.0, 0.0, 0.0, 0.0])[:, None]
+    before, after = (sums(each, sequences, 0.9) for each in (logits, shifted))
+    assert abs((after.penalty - before.penalty).item()) > 1
+    torch.testing.assert_close(negative_log_likelihood(logits, sequences), negative_log_likelihood(shifted, sequences))
+
+
+def test_noise_contributes_nothing_and_does_not_raise_the_value_of_erroneous_states() -> None:
+    noise = [True, False, True, True, True]
+    noised = collate([trajectory([0, 4, BKSP, 1], expert=noise)], BKSP)
+    logits = random_logits(noised)
+    found = sums(logits, noised, 0.9)
+    taken = logits.log_softmax(-1).gather(-1, noised.labels.clamp(min=0)[..., None])[0, :, 0]
+    expected = sum(0.9**step * taken[step] for step in (0, 2, 3, 4))
+    torch.testing.assert_close(found.match - found.value, expected, atol=1e-10, rtol=0)
+    everything = sums(logits, collate([trajectory([0, 4, BKSP, 1])], BKSP), 0.9)
+    wrong = torch.autograd.grad(found.match - everything.value, logits, retain_graph=True)[0]
+    right = torch.autograd.grad(found.match - found.value, logits)[0]
+    assert wrong[0, 2].sum() > 0.5, "the trap: skipping noise in phi alone raises V of the erroneous state"
+    torch.testing.assert_close(right.sum(-1), torch.zeros(1, 6, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def test_terminal_states_carry_the_rest_of_time() -> None:
+    """The sums equal those of a trajectory whose forced actions at the end are written out one by one."""
+    gamma, alpha, value = 0.9, 0.3, 1.7
+    sequences = collate([trajectory([])], BKSP)
+    logits = torch.zeros(1, 2, SIZE, dtype=torch.float64)
+    logits[0, 1, EOS] = value
+    steps = np.arange(1, 2000)
+    reward = value - gamma * value
+    for name, divergence in DIVERGENCES.items():
+        found = sums(logits, sequences, gamma, name, alpha)
+        first = logits[0, 0, EOS] - gamma * value
+        phi = (gamma**steps).sum() * divergence.phi(torch.tensor(alpha * reward, dtype=torch.float64)) / alpha
+        torch.testing.assert_close(found.match, divergence.phi(alpha * first) / alpha + phi, atol=1e-9, rtol=0)
+        expected = first**2 + (gamma**steps).sum() * reward**2
+        torch.testing.assert_close(found.penalty, expected, atol=1e-9, rtol=0)
+
+
+def test_padding_changes_nothing() -> None:
+    short, long = trajectory([0, 1]), trajectory([0, 1, 2, BKSP, 3, 4])
+    together = collate([short, long], BKSP)
+    logits = random_logits(together)
+    alone = [collate([each], BKSP) for each in (short, long)]
+    apart = [sums(logits[row : row + 1, : one.labels.shape[1]], one, 0.9) for row, one in enumerate(alone)]
+    found = sums(logits, together, 0.9)
+    for name in ("match", "value", "penalty"):
+        torch.testing.assert_close(getattr(found, name), sum(getattr(each, name) for each in apart))
+
+
+def test_the_loss_at_small_kappa_has_the_gradient_of_likelihood(make_policy: MakePolicy) -> None:
+    """Identity 2 through the trainer, model and all, with the data's own value terms."""
+    policy = make_policy(backspace=False)
+    space = policy.actions
+    data = [
+        Trajectory((space.start,), (*policy.encode(text), space.eos), True, (True,) * (len(text) + 1))
+        for text in ("abc", "de", "edcba")
+    ]
+    sequences = collate(data, None)
+    batch = Batch(data=sequences, rollouts=sequences, rollout_weight=1.0, step=9, steps=10)
+    trainer = SequenceMatch(gamma=1.0, c=0.0, value_weight=1.0, cloning_share=0.0, final_beta=0.0)
+    gradients = []
+    for loss in (trainer.loss(policy, batch).total, negative_log_likelihood(policy.logits(sequences), sequences)):
+        policy.model.zero_grad()
+        loss.backward()
+        gradients.append([parameter.grad.clone() for parameter in policy.model.parameters()])
+    for mine, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+@given(action_strings(bksp=BKSP), st.floats(0.05, 0.6))
+def test_noise_is_erased_again(actions: list[int], rate: float) -> None:
+    plain = trajectory([action for action in actions if action != BKSP])
+    noised = add_noise(plain, rate, range(5), BKSP, np.random.default_rng(0))
+    kept = [action for action, expert in zip(noised.actions, noised.expert, strict=True) if expert and action != BKSP]
+    assert tuple(kept) == plain.actions
+    assert len(noised.actions) - len(plain.actions) == 2 * noised.expert.count(False)
+    for index, expert in enumerate(noised.expert):
+        assert expert or noised.actions[index + 1] == BKSP
+
+
+def test_the_best_probability_to_erase_is_the_posterior_of_noise() -> None:
+    """Counts over many noised texts against eta u(t) / (eta u(t) + (1 - eta) p(t|s))."""
+    eta, p = 0.3, np.array([0.6, 0.3, 0.1, 0.0, 0.0])
+    rng = np.random.default_rng(1)
+    erased, written = np.zeros(5), np.zeros(5)
+    for first in rng.choice(5, size=40_000, p=p):
+        actions = add_noise(trajectory([int(first)]), eta, range(5), BKSP, rng).actions
+        depth = 0
+        for action, following in zip(actions, actions[1:], strict=False):
+            if action < 5 and depth == 0:
+                written[action] += 1
+                erased[action] += following == BKSP
+            depth += {BKSP: -1}.get(action, 1)
+    expected = eta / 5 / (eta / 5 + (1 - eta) * p)
+    error = np.sqrt(expected * (1 - expected) / written)
+    assert (np.abs(erased / written - expected) <= 4 * error + 1e-12).all()

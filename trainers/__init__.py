@@ -1,0 +1,1 @@
+"""Trainers: algorithms that turn a policy and examples into a better policy."""

@@ -1,0 +1,129 @@
+"""The training loop that all trainers share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from trainers.base import Budget, Context, Trainer, TrainerError
+from trainers.batches import Batch, Trajectory, collate, trajectories_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from trainers.policy import Policy
+
+
+class RolloutSource(Protocol):
+    """Where the model's own trajectories come from."""
+
+    def draw(self, policy: Policy, step: int) -> list[Trajectory]:
+        """The roll-outs of one optimiser step; none while the trainer does not want any."""
+
+
+def train(
+    trainer: Trainer,
+    policy: Policy,
+    examples: Dataset,
+    budget: Budget,
+    context: Context,
+    rollouts: RolloutSource | None = None,
+) -> Policy:
+    """Minimise ``trainer.loss`` with AdamW, linear warm-up, cosine decay and clipped gradients.
+
+    Losses are summed over action steps; gradients of all micro-batches are added up and divided by the
+    number of steps once, so accumulation does not change the result.
+
+    Args:
+        trainer: supplies ``loss`` and ``prepare``.
+        policy: trained in place.
+        examples: columns ``prompt``, ``completion``, ``finished``.
+        budget: the first limit reached ends training; the schedule is laid out over ``budget.steps``.
+        context: seeds, settings and clocks.
+        rollouts: source of the model's own trajectories.
+
+    Returns:
+        The policy.
+
+    Raises:
+        TrainerError: if there are no examples, or a loss is not finite.
+    """
+    from accelerate import Accelerator
+    from transformers import get_cosine_schedule_with_warmup
+
+    settings, meter = context.optimization, context.meter
+    expert = trajectories_of(examples, policy)
+    if not expert:
+        raise TrainerError("there are no training examples")
+    accelerator = Accelerator(mixed_precision=settings.precision)
+    trainable = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = get_cosine_schedule_with_warmup(optimizer, round(settings.warmup * budget.steps), budget.steps)
+    policy.model, optimizer, schedule = accelerator.prepare(policy.model, optimizer, schedule)
+    policy.model.train()
+    meter.parameters = policy.parameters
+    with torch.random.fork_rng():
+        torch.manual_seed(context.seeds["dropout"])
+        for step, indices in enumerate(_order(len(expert), settings.batch_size, context.seeds["order"])):
+            if meter.exhausted(budget):
+                break
+            data = trainer.prepare([expert[index] for index in indices], policy, context, step)
+            own = rollouts.draw(policy, step) if rollouts else []
+            steps, tokens, sums = 0, 0, dict[str, float]()
+            for part in range(settings.accumulation):
+                batch = _micro_batch(policy, data, own, part, settings.accumulation, step, budget.steps)
+                loss = trainer.loss(policy, batch)
+                accelerator.backward(loss.total)
+                steps += loss.steps
+                tokens += batch.data.tokens + (batch.rollouts.tokens if batch.rollouts else 0)
+                for name, value in {"loss": float(loss.total.detach()), **loss.log}.items():
+                    sums[name] = sums.get(name, 0.0) + value
+            if not math.isfinite(sums["loss"]):
+                raise TrainerError(f"the loss is {sums['loss']} at step {step}: lower the learning rate")
+            for parameter in trainable:
+                if parameter.grad is not None:
+                    parameter.grad /= steps
+            norm = accelerator.clip_grad_norm_(trainable, settings.max_grad_norm)
+            rate = schedule.get_last_lr()[0]
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            meter.train(tokens)
+            if step % settings.log_every == 0 or meter.exhausted(budget):
+                means = {name: value / steps for name, value in sums.items()}
+                context.report(
+                    {"step": meter.steps, **means, "learning_rate": rate, "grad_norm": float(norm), **meter.reading()}
+                )
+    policy.model = accelerator.unwrap_model(policy.model)
+    policy.model.eval()
+    return policy
+
+
+def _order(count: int, batch_size: int, seed: int) -> Iterator[list[int]]:
+    """Batches of indices for ever; each epoch is a permutation of its own, batches run across epochs."""
+    pending: list[int] = []
+    epoch = 0
+    while True:
+        while len(pending) < batch_size:
+            pending += np.random.default_rng([seed, epoch]).permutation(count).tolist()
+            epoch += 1
+        yield pending[:batch_size]
+        pending = pending[batch_size:]
+
+
+def _micro_batch(
+    policy: Policy, data: list[Trajectory], own: list[Trajectory], part: int, parts: int, step: int, steps: int
+) -> Batch:
+    bksp = policy.actions.bksp
+    mine, theirs = data[part::parts], own[part::parts]
+    return Batch(
+        data=collate(mine, bksp).to(policy.device),
+        rollouts=collate(theirs, bksp).to(policy.device) if theirs else None,
+        rollout_weight=len(data) / max(len(own), 1),
+        step=step,
+        steps=steps,
+    )

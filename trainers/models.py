@@ -1,0 +1,281 @@
+"""Where a policy comes from: a fresh configuration, a folder, or a hub id, with or without ``<bksp>`` and LoRA."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from trainers.policy import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreshModel:
+    """A Llama trained from scratch, with a byte-level BPE trained on the task.
+
+    Attributes:
+        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, max_position_embeddings:
+            as in transformers' LlamaConfig.
+        merges: merges of the BPE.
+        alphabet: the BPE starts from all "bytes" or from those "seen" in the task.
+    """
+
+    hidden_size: int = 128
+    num_hidden_layers: int = 2
+    num_attention_heads: int = 4
+    intermediate_size: int = 512
+    max_position_embeddings: int = 256
+    merges: int = 1000
+    alphabet: Literal["bytes", "seen"] = "bytes"
+
+    def __post_init__(self) -> None:
+        for name in (
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "intermediate_size",
+            "max_position_embeddings",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.fresh: {name} must be at least 1, got {getattr(self, name)}")
+        if self.merges < 0:
+            raise ValueError(f"model.fresh: merges must be at least 0, got {self.merges}")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"model.fresh: hidden_size {self.hidden_size} is no multiple of {self.num_attention_heads} heads"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraSpec:
+    """Low-rank adapters on all linear layers (Hu et al. 2021), merged when the policy is saved."""
+
+    rank: int = 16
+    alpha: float = 16.0
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """The ``model`` table of a study: exactly one of ``fresh``, ``path`` and ``hub``.
+
+    Attributes:
+        fresh: train from scratch.
+        path: a folder in Hugging Face's format.
+        hub: a hub id.
+        start_token: token that every prompt begins with; None: the tokenizer's begin token.
+        lora: train low-rank adapters only.
+        dtype: torch dtype of the weights.
+    """
+
+    fresh: FreshModel | None = None
+    path: str | None = None
+    hub: str | None = None
+    start_token: str | None = None
+    lora: LoraSpec | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("fresh", "path", "hub") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"model: give exactly one of fresh, path and hub, got {' and '.join(given) or 'none'}")
+
+    @property
+    def source(self) -> str:
+        """The folder or hub id of a pre-trained model."""
+        found = self.path if self.path is not None else self.hub
+        if found is None:
+            raise ValueError("a fresh model has no source")
+        return found
+
+
+def tokenizer_for(spec: ModelSpec, corpus: Callable[[], Iterator[str]], cache: Path | None) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model, or train one on the task where the model is fresh.
+
+    Args:
+        spec: the model.
+        corpus: yields the training text of the task.
+        cache: folder that keeps trained tokenizers; None keeps none.
+
+    Raises:
+        ValueError: if the corpus is empty.
+    """
+    import hashlib
+
+    import tokenizers
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    from trainers.tokenizer import train_bpe
+
+    if spec.fresh is None:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(spec.source)
+        return tokenizer
+    texts = list(corpus())
+    if cache is None:
+        return train_bpe(texts, spec.fresh.merges, spec.fresh.alphabet)
+    key = hashlib.sha256(f"{tokenizers.__version__}\0{spec.fresh.merges}\0{spec.fresh.alphabet}".encode())
+    for text in texts:
+        key.update(b"\0" + text.encode())
+    folder = cache / "tokenizers" / key.hexdigest()[:24]
+    if not folder.exists():
+        _save_atomically(train_bpe(texts, spec.fresh.merges, spec.fresh.alphabet).save_pretrained, folder)
+    trained: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder)
+    return trained
+
+
+def build_policy(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, *, backspace: bool, seed: int) -> Policy:
+    """Build the policy a trial starts from.
+
+    Equal seeds give equal weights, and the weights are the same with and without backspace but for the
+    row of ``<bksp>``, which starts as the mean of the others.
+
+    Args:
+        spec: the model.
+        tokenizer: its tokenizer; a copy is extended, the original stays as it is.
+        backspace: whether the action space has ``<bksp>``.
+        seed: seed of fresh weights and of adapters.
+    """
+    import copy
+
+    import torch
+
+    from trainers.actions import BACKSPACE_TOKEN, ActionSpace
+    from trainers.policy import Policy
+
+    tokenizer = copy.deepcopy(tokenizer)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = _fresh(spec.fresh, tokenizer) if spec.fresh else _pretrained(spec)
+        if backspace:
+            tokenizer.add_tokens([BACKSPACE_TOKEN], special_tokens=True)
+            _add_mean_row(model, tokenizer.get_vocab()[BACKSPACE_TOKEN])
+        space = ActionSpace.of(tokenizer, len(_embeddings(model)[1]), spec.start_token, backspace)
+        if spec.lora:
+            model = _with_lora(model, spec.lora, space.bksp)
+    return Policy(model, tokenizer, space)
+
+
+def dequantize(gguf: Path, cache: Path) -> Path:
+    """Turn a GGUF file into an ordinary float32 folder, once.
+
+    Args:
+        gguf: the quantised model.
+        cache: folder that keeps the result; a file of other content gets another entry.
+
+    Returns:
+        The folder, which ``from_pretrained`` opens.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    import hashlib
+
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    with gguf.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    folder = cache / "gguf" / f"{gguf.stem}-{digest}"
+    if folder.exists():
+        return folder
+
+    def save(target: Path) -> None:
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),
+        )
+        model.save_pretrained(target)
+        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(target)
+
+    _save_atomically(save, folder)
+    return folder
+
+
+def _save_atomically(save: Callable[[Path], object], folder: Path) -> None:
+    """Let ``save`` fill a folder that appears whole or not at all; a racing process may win."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        target = Path(scratch) / "new"
+        save(target)
+        try:
+            os.rename(target, folder)
+        except OSError:
+            if not folder.exists():
+                raise
+
+
+def _fresh(fresh: FreshModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=fresh.hidden_size,
+            num_hidden_layers=fresh.num_hidden_layers,
+            num_attention_heads=fresh.num_attention_heads,
+            intermediate_size=fresh.intermediate_size,
+            max_position_embeddings=fresh.max_position_embeddings,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            tie_word_embeddings=False,
+        )
+    )
+
+
+def _pretrained(spec: ModelSpec) -> PreTrainedModel:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(spec.source, dtype=getattr(torch, spec.dtype))
+    return model
+
+
+def _embeddings(model: Any) -> tuple[Tensor, Tensor]:
+    """The input and output embedding tables, shape ``(tokens, width)`` each."""
+    return model.get_input_embeddings().weight, model.get_output_embeddings().weight
+
+
+def _add_mean_row(model: PreTrainedModel, token: int) -> None:
+    """Give a new token the mean embedding, on the input and on the output side."""
+    import torch
+
+    means = [table.detach()[:token].mean(0) for table in _embeddings(model)]
+    if token >= len(_embeddings(model)[0]):
+        model.resize_token_embeddings(token + 1, mean_resizing=False)
+    with torch.no_grad():
+        for table, mean in zip(_embeddings(model), means, strict=True):
+            table[token] = mean
+
+
+def _with_lora(model: PreTrainedModel, lora: LoraSpec, bksp: int | None) -> PreTrainedModel:
+    """Freeze the model behind adapters; the row of ``<bksp>`` stays trainable, on both sides."""
+    from peft import LoraConfig, get_peft_model
+
+    rows: dict[str, list[int]] | None = None
+    if bksp is not None:
+        tables = {model.get_input_embeddings(), model.get_output_embeddings()}
+        rows = {name: [bksp] for name, module in model.named_modules() if module in tables}
+        if model.config.tie_word_embeddings:
+            rows = {name: ids for name, ids in rows.items() if "embed" in name or "wte" in name}
+    adapted: PreTrainedModel = get_peft_model(
+        model,
+        LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules="all-linear",
+            trainable_token_indices=rows,
+            task_type="CAUSAL_LM",
+        ),
+    )
+    return adapted
