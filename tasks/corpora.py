@@ -84,7 +84,7 @@ def _cut(text: str) -> list[str]:
     """Cut a text before words into pieces of about equal length."""
     places = [0]
     for piece in range(1, PIECES):
-        word = WORD.search(text, max(places[-1], len(text) * piece // PIECES))
+        word = WORD.search(text, len(text) * piece // PIECES)
         places.append(word.start() if word else len(text))
     return [text[start:end] for start, end in zip(places, [*places[1:], len(text)], strict=True)]
 

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import small_tables, to_toml, toy
+from small_studies import small_tables, to_toml, toy
 
 HEAVY = ("torch", "transformers", "pandas", "datasets", "tokenizers", "sklearn")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TOYS, small_study, small_tables, to_toml, toy
+from small_studies import TOYS, small_study, small_tables, to_toml, toy
 
 import harness
 from harness.errors import StoreError, StudyError

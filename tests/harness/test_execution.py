@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from conftest import small_study, toy
+from small_studies import small_study, toy
 
 from harness.execution import Log, execute
 from harness.expansion import plan

@@ -2,9 +2,9 @@ import itertools
 import shutil
 
 import pytest
-from conftest import TOYS, small_study, toy
 from hypothesis import given
 from hypothesis import strategies as st
+from small_studies import TOYS, small_study, toy
 
 from harness.errors import StudyError
 from harness.expansion import _merged, plan

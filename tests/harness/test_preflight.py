@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import small_study, toy
+from small_studies import small_study, toy
 
 import harness
 from harness.errors import StoreError, StudyError

@@ -31,9 +31,9 @@ def test_the_digest_follows_the_content_and_the_place_of_source_files_only(home,
     assert digest(home) == first
     (home / "tasks" / "new.py").write_text("x = 1\n")
     second = digest(home)
-    (home / "tasks" / "new.py").rename(home / "metrics" / "new.py")
+    (home / "tasks" / "new.py").rename(home / "tasks" / "newer.py")
     third = digest(home)
-    (home / "metrics" / "new.py").write_text("x = 2\n")
+    (home / "tasks" / "newer.py").write_text("x = 2\n")
     assert len({first, second, third, digest(home)}) == 4
 
 

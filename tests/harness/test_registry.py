@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import toy
+from small_studies import toy
 
 from harness.errors import RegistryError
 from harness.registry import METRICS, TASKS, TRAINERS, Entry

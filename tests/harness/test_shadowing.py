@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TOYS
+from small_studies import TOYS
 
 import harness
 

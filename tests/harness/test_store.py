@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import small_study
 from pandas.testing import assert_frame_equal
+from small_studies import small_study
 
 import harness
 from harness.errors import StoreError

@@ -1,9 +1,9 @@
 import json
 
 import pytest
-from conftest import small_study, small_tables, to_toml
 from hypothesis import given
 from hypothesis import strategies as st
+from small_studies import small_study, small_tables, to_toml
 
 from harness.errors import StudyError
 from harness.study import Study, _apply, bundled_studies, load_study

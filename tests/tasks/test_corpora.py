@@ -19,7 +19,7 @@ def _cache(tmp_path_factory, monkeypatch):
 
 
 def write_lines(path, records):
-    path.write_text("\n".join(map(json.dumps, records)) + "\n\n", encoding="utf-8")
+    path.write_text("\n".join(json.dumps(record, ensure_ascii=False) for record in records) + "\n\n", encoding="utf-8")
 
 
 def test_texts_at_any_depth_by_relative_name(tmp_path):
@@ -103,7 +103,7 @@ def test_a_hub_that_is_offline(monkeypatch):
         read_documents("openwebtext")
 
 
-@pytest.mark.parametrize("source", ["/nowhere/at/all", "./a/b/c", "speeches.txt", "lines.jsonl"])
+@pytest.mark.parametrize("source", ["/nowhere", "/nowhere/at/all", "./a/b/c", "speeches.txt", "lines.jsonl"])
 def test_a_path_that_does_not_exist(source):
     with pytest.raises(TaskError, match="no such file or folder"):
         read_documents(source)

@@ -77,10 +77,34 @@ def test_spaces_that_a_tokenizer_drops_are_no_difference(documents, metaspace):
         assert "<unk>" not in prompt + completion
 
 
-def test_a_long_word_is_tokenised_to_its_end(bpe):
-    text = "x " + " " * 3000 + "fo gu " * 40
-    (window,) = sampler([text], bpe, prompt_tokens=1, completion_tokens=30).draw(1)
-    assert len(bpe.encode(window.completion)) == 30
+class Words:
+    """A tokenizer whose tokens are words, and which marks the beginning where it is not told otherwise."""
+
+    def __init__(self):
+        self.words = ["<s>"]
+        self.ids = {}
+
+    def encode(self, text, *, add_special_tokens=True):
+        for word in text.split():
+            if word not in self.ids:
+                self.ids[word] = len(self.words)
+                self.words.append(word)
+        return [0] * add_special_tokens + [self.ids[word] for word in text.split()]
+
+    def decode(self, token_ids):
+        return " ".join(self.words[i] for i in token_ids)
+
+
+@pytest.mark.parametrize("length", [2, 4, 60])
+def test_words_of_any_length_are_whole(length):
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcdef"), size=length + rng.integers(-1, 2))) for _ in range(600)]
+    drawn = sampler([" ".join(words)], Words())
+    windows = drawn.draw(100)
+    assert drawn.tally["short"] < 10
+    for prompt, completion in windows:
+        assert [len(prompt.split()), len(completion.split())] == [5, 11]
+        assert f" {prompt} {completion} " in f" {' '.join(words)} "
 
 
 def test_same_seed_same_windows(documents, bpe):
