@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +100,13 @@ def _run_all(trials: Sequence[Trial], out: Path, workers: int, shown: Display) -
 
     from joblib import Parallel, delayed, parallel_config
 
-    with _event_queue(shown) as queue, parallel_config("loky", inner_max_num_threads=trials[0].threads):
+    with (
+        warnings.catch_warnings(),
+        _event_queue(shown) as queue,
+        parallel_config("loky", inner_max_num_threads=trials[0].threads),
+    ):
+        # loky restarts a worker that has grown (by a feature model, say) and warns as if that were a fault
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         jobs = (delayed(run_trial)(trial, out, queue.put) for trial in trials)
         try:
             Parallel(n_jobs=workers, batch_size=1)(jobs)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 HOME = Path(__file__).resolve().parent.parent
 PACKAGES = ("harness", "trainers", "tasks", "metrics")
-LIBRARIES = ("seqmatch", "torch", "transformers", "tokenizers", "datasets")
+LIBRARIES = ("seqmatch", "torch", "transformers", "tokenizers", "datasets", "numpy", "mauve-text", "faiss-cpu")
 
 
 def version(distribution: str) -> str:

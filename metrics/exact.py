@@ -81,6 +81,7 @@ class Exact(Metric):
 
     needs: ClassVar[frozenset[Need]] = frozenset({"policy", "language"})
     minimum_n: ClassVar[int] = 0
+    headline: ClassVar[tuple[str, ...]] = ("kl_forward", "total_variation", "invalid_mass")
     values: ClassVar[Mapping[str, Value]] = {
         "kl_forward": Value(higher_is_better=False, range=(0, math.inf), unit="nats"),
         "kl_reverse": Value(higher_is_better=False, range=(0, math.inf), unit="nats"),

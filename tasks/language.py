@@ -103,7 +103,7 @@ class LanguageTask(Task):
     symbols: int = 5
     states: int = 6
     branching: int = 2
-    max_length: int = 6
+    max_length: int = 5
     train: int = 5000
     validation: int = 500
     test: int = 500
@@ -120,8 +120,12 @@ class LanguageTask(Task):
 
     @property
     def max_new_tokens(self) -> int:
-        """One more than the longest string: a policy can end every string, and what gets so long is in none."""
-        return self.max_length + 1
+        """Two more than the longest string.
+
+        A text that gets so long is cut and is in no language, but a token too many after the longest string can
+        still be erased: with one token less, a policy with backspace would be punished where others are not.
+        """
+        return self.max_length + 2
 
     @property
     def error_tokens(self) -> tuple[str, ...]:

@@ -97,7 +97,10 @@ def _absence(status: object) -> str:
 def _number(value: float) -> str:
     """Three significant digits or more, without an exponent where that is readable."""
     size = abs(value)
-    return f"{value:.3f}" if 0.1 <= size < 10 or size == 0 else f"{value:.3g}" if size < 0.1 else f"{value:.4g}"
+    if 0 < size < 0.1:
+        return f"{value:#.3g}"
+    places = next((places for limit, places in ((10, 3), (100, 2), (1000, 1)) if size < limit), None)
+    return f"{value:.4g}" if places is None else f"{value:.{places}f}"
 
 
 def _footnote(results: pd.DataFrame) -> str:

@@ -11,10 +11,10 @@ import harness
 ROOT = TOYS.parents[2]
 
 
-def importing(folder: Path, path: str) -> subprocess.CompletedProcess[str]:
+def importing(folder: Path, path: str, *flags: str) -> subprocess.CompletedProcess[str]:
     code = f"import sys; sys.path[:0] = {path.split(':')!r}; import harness; print('torch' in sys.modules)"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-P", "-c", code]
+    command = [sys.executable, "-P", *flags, "-c", code]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
@@ -43,7 +43,7 @@ def test_a_missing_sibling_is_named(tmp_path):
     copy = tmp_path / "site" / "harness"
     copy.mkdir(parents=True)
     (copy / "__init__.py").write_text((ROOT / "harness" / "__init__.py").read_text())
-    run = importing(tmp_path, f"{tmp_path}/site")
+    run = importing(tmp_path, f"{tmp_path}/site", "-S")  # without site-packages, where the real ones may be
     assert "package 'trainers' is missing beside harness" in run.stderr
 
 

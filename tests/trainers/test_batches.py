@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -114,7 +115,7 @@ def test_cloning_is_annealed() -> None:
     assert betas[:51] == [1.0] * 51
     assert betas[-1] == pytest.approx(0.2)
     assert betas[75] == pytest.approx(0.6, abs=0.01)
-    assert all(first >= second for first, second in zip(betas, betas[1:], strict=False))
+    assert all(first >= second for first, second in pairwise(betas))
 
 
 @pytest.mark.parametrize(

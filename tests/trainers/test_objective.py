@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -167,7 +168,7 @@ def test_the_best_probability_to_erase_is_the_posterior_of_noise() -> None:
     for first in rng.choice(5, size=40_000, p=p):
         actions = add_noise(trajectory([int(first)]), eta, range(5), BKSP, rng).actions
         depth = 0
-        for action, following in zip(actions, actions[1:], strict=False):
+        for action, following in pairwise(actions):
             if action < 5 and depth == 0:
                 written[action] += 1
                 erased[action] += following == BKSP

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from trainers.actions import BACKSPACE_TOKEN
+from trainers.base import Budget, Context
+from trainers.behavioral_cloning import BehavioralCloning
 from trainers.decoding import Decoder
 from trainers.models import FreshModel, LoraSpec, ModelSpec, build_policy, tokenizer_for
 from trainers.policy import Policy
@@ -134,10 +137,6 @@ def test_tied_and_padded_embeddings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_lora_trains_adapters_and_the_row_of_backspace_only(tmp_path: Path, spec: ModelSpec, tied: bool) -> None:
-    from trainers.base import Budget, Context
-    from trainers.behavioral_cloning import BehavioralCloning
-    from datasets import Dataset
-
     tokenizer = tokenizer_for(spec, lambda: iter(TEXTS), None)
     base = build_policy(spec, tokenizer, backspace=False, seed=0)
     base.model.config.tie_word_embeddings = tied
@@ -170,7 +169,7 @@ def test_a_model_has_exactly_one_source() -> None:
         FreshModel(hidden_size=16, num_attention_heads=3)
     with pytest.raises(ValueError, match="start_token '<nope>'"):
         build_policy(
-            ModelSpec(fresh=FreshModel(hidden_size=8), start_token="<nope>"),  # noqa: S106
+            ModelSpec(fresh=FreshModel(hidden_size=8), start_token="<nope>"),
             train_bpe(TEXTS, 0, "seen"),
             backspace=False,
             seed=0,
