@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -184,7 +185,7 @@ def _ending(event: Event) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the progress bars of transformers and datasets out of the display."""
+    """Keep the progress bars of transformers and datasets, and what peft is warned of, out of the display."""
     import datasets
     from transformers.utils import logging
 
@@ -192,7 +193,9 @@ def quiet() -> Iterator[None]:
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            yield
     finally:
         if shown[0]:
             logging.enable_progress_bar()
