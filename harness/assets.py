@@ -6,7 +6,9 @@ on where the assets are.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -132,7 +134,8 @@ def _dequantized(gguf: str) -> str:
 
     if not Path(gguf).is_file():
         raise AssetError(f"there is no file {gguf}")
-    return str(dequantize(Path(gguf), cache_folder()))
+    with contextlib.redirect_stderr(io.StringIO()):  # transformers draws a bar of its own here
+        return str(dequantize(Path(gguf), cache_folder()))
 
 
 def _digest() -> str:

@@ -51,6 +51,23 @@ def test_same_seed_same_bits(trainer: Trainer, make_policy: MakePolicy, examples
     assert torch.equal(weights(first), weights(second))
 
 
+@pytest.mark.parametrize(
+    ("trainer", "cloning"),
+    [
+        (SequenceMatch(cloning_share=1.0), MaximumLikelihood()),
+        (SequenceMatchBackspace(cloning_share=1.0, noise=0.3), BehavioralCloning(noise=0.3)),
+    ],
+    ids=["plain", "backspace"],
+)
+def test_with_cloning_alone_the_two_losses_are_one_bit_for_bit(
+    trainer: Trainer, cloning: Trainer, make_policy: MakePolicy, examples: Dataset, context: Context
+) -> None:
+    first, second = (
+        fit(each, make_policy(backspace=trainer.backspace), examples, context)[0] for each in (trainer, cloning)
+    )
+    assert torch.equal(weights(first), weights(second))
+
+
 @pytest.mark.parametrize("axis", ["order", "noise", "rollout"])
 def test_every_seed_axis_matters(axis: str, make_policy: MakePolicy, examples: Dataset, context: Context) -> None:
     trainer = SequenceMatchBackspace(cloning_share=0.3, refresh_every=3, refresh=8, noise=0.3)
