@@ -122,7 +122,7 @@ class _Expansion:
             raise key.error(
                 f"{entry.target} of {entry.origin} has a setting named {clash[0]!r}, which a study uses otherwise"
             )
-        settings = plain(build(cls, {k: v for k, v in table.items() if k not in reserved}, key))
+        settings = plain(build(cls, {k: v for k, v in table.items() if k not in reserved}, key, reserved))
         use = entry.target if entry.distribution == "local file" else use
         return Component(name=name, use=use, settings=settings, distribution=entry.distribution, version=entry.version)
 

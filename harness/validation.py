@@ -47,13 +47,14 @@ def settings_of(cls: type) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in dataclasses.fields(cls) if field.init}
 
 
-def check(cls: type, table: object, key: Key) -> Table:
+def check(cls: type, table: object, key: Key, others: tuple[str, ...] = ()) -> Table:
     """Check the keys and types of a table that need not be complete.
 
     Args:
         cls: dataclass whose fields are the settings.
         table: from the study.
         key: where the table is, for messages.
+        others: keys that are valid there but not in this table, for messages.
 
     Returns:
         The table.
@@ -66,23 +67,24 @@ def check(cls: type, table: object, key: Key) -> Table:
     settings, hints = settings_of(cls), _hints(cls)
     for name, value in table.items():
         if name not in settings:
-            raise (key / str(name)).error(f"unknown key{suggestion(str(name), settings)}")
+            raise (key / str(name)).error(f"unknown key{suggestion(str(name), [*settings, *others])}")
         _convert(hints[name], value, key / name, complete=False)
     return table
 
 
-def build(cls: type[T], table: object, key: Key) -> T:
+def build(cls: type[T], table: object, key: Key, others: tuple[str, ...] = ()) -> T:
     """Make an instance of a dataclass from a table; what is not given has its default.
 
     Args:
         cls: dataclass whose fields are the settings.
         table: from the study, or from ``plain``.
         key: where the table is, for messages.
+        others: as in ``check``.
 
     Raises:
         StudyError: as ``check``; also if a setting without a default is missing, or the class rejects the values.
     """
-    table = check(cls, table, key)
+    table = check(cls, table, key, others)
     hints, values = _hints(cls), {}
     for name, field in settings_of(cls).items():
         if name in table:
