@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,15 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 settings.register_profile("seqmatch", deadline=None, derandomize=True)
 settings.load_profile("seqmatch")
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The folder of fetched models and texts; tests that need it fail without it, they are not skipped."""
+    from harness.assets import is_complete, location
+
+    assert is_complete(location()), "fetch the assets first: make setup"
+    return location()
 
 
 @pytest.fixture(autouse=True, scope="session")

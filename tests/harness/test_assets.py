@@ -7,7 +7,10 @@ import pytest
 from harness import assets
 from harness.errors import AssetError
 
-FETCHED = assets.location()
+
+@pytest.fixture(scope="session")
+def fetched(request: pytest.FixtureRequest) -> Path:
+    return request.getfixturevalue("assets")
 
 
 def wheel(folder: Path, content: str = "hello") -> str:
@@ -120,12 +123,11 @@ def test_a_gguf_file_becomes_the_folder_that_it_is_converted_to(monkeypatch, tmp
 
 
 @pytest.mark.assets
-@pytest.mark.skipif(not FETCHED.is_dir(), reason="the assets have not been fetched")
-def test_the_assets_that_the_bundled_studies_name_are_there(monkeypatch):
+def test_the_assets_that_the_bundled_studies_name_are_there(fetched, monkeypatch):
     from harness.expansion import plan
     from harness.study import bundled_studies
 
-    monkeypatch.setenv("SEQMATCH_ASSETS", str(FETCHED))
+    monkeypatch.setenv("SEQMATCH_ASSETS", str(fetched))
     monkeypatch.setattr("trainers.models.dequantize", lambda gguf, cache: gguf)
     for name in bundled_studies():
         for trial in plan(name).trials:

@@ -1,20 +1,7 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-
-settings.register_profile("metrics", deadline=None, derandomize=True)
-settings.load_profile("metrics")
-
-
-@pytest.fixture(scope="session")
-def assets() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(os.environ.get("SEQMATCH_ASSETS") or cache / "seqmatch" / "assets")
-    assert folder.is_dir(), f"{folder} is absent: fetch the assets first"
-    return folder
 
 
 @pytest.fixture(scope="session")

