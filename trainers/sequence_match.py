@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
+
 from trainers.base import Budget, Context, Loss, Trainer
 from trainers.batches import Batch, Trajectory, trajectories_of
 from trainers.behavioral_cloning import noised
@@ -76,9 +78,13 @@ class SequenceMatch(Trainer):
         """Share of the data in the value term."""
         return 0.5 if self.value_weight is None else self.value_weight
 
+    def cloning_steps(self, steps: int) -> int:
+        """Number of optimiser steps that clone only."""
+        return round(self.cloning_share * steps)
+
     def beta(self, step: int, steps: int) -> float:
         """Weight of cloning at an optimiser step."""
-        start = round(self.cloning_share * steps)
+        start = self.cloning_steps(steps)
         progress = (step - start) / max(steps - 1 - start, 1)
         return 1.0 - (1.0 - self.final_beta) * min(max(progress, 0.0), 1.0)
 
@@ -87,7 +93,7 @@ class SequenceMatch(Trainer):
         rollouts = ReplayBuffer(
             [trajectory.prompt for trajectory in trajectories_of(examples, policy)],
             context,
-            first_step=round(self.cloning_share * budget.steps),
+            first_step=self.cloning_steps(budget.steps),
             batch=max(1, round(self.rollout_ratio * context.optimization.batch_size)),
             capacity=self.buffer_size,
             refresh_every=self.refresh_every,
@@ -100,10 +106,12 @@ class SequenceMatch(Trainer):
         logits = policy.logits(batch.data)
         cloning = negative_log_likelihood(logits, batch.data)
         steps = int(batch.data.acts.sum())
-        if batch.rollouts is None:
+        if batch.step < self.cloning_steps(batch.steps):
             return Loss(cloning, steps, {"cloning": float(cloning.detach())})
         data = self._terms(logits, batch.data, policy)
-        own = self._terms(policy.logits(batch.rollouts), batch.rollouts, policy)
+        own = Terms(*3 * [torch.zeros_like(cloning)])
+        if batch.rollouts is not None:
+            own = self._terms(policy.logits(batch.rollouts), batch.rollouts, policy)
         weight, share = batch.rollout_weight, self.data_share
         objective = data.match - share * data.value - (1 - share) * weight * own.value
         if DIVERGENCES[self.divergence].penalised:
