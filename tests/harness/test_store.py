@@ -86,8 +86,8 @@ def test_two_runs_cannot_share_a_folder(tmp_path):
         Store(tmp_path).run(planned),
     ):
         pass
-    with Store(tmp_path).run(planned):
-        assert True
+    with Store(tmp_path).run(planned):  # raises if the first run had left its lock behind
+        assert len(Store(tmp_path).study()["trials"]) == len(planned.trials)
 
 
 def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path):

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import pandas as pd
@@ -14,8 +15,7 @@ from datasets import Dataset
 
 from metrics.base import KnownAnswer, Metric, MetricContext, Need, Value
 from tasks.base import MetricSpec, Split, Task, Tokenizer
-from trainers.base import Budget, Context, Loss, Trainer, TrainerError
-from trainers.batches import Batch
+from trainers.base import Budget, Context, Trainer, TrainerError
 from trainers.policy import Policy
 
 
@@ -59,9 +59,6 @@ class Shift(Trainer):
     fault: Literal["none", "raise", "nan", "die", "interrupt"] = "none"
     fault_seed: int = 0
 
-    def loss(self, policy: Policy, batch: Batch) -> Loss:
-        raise NotImplementedError
-
     def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
         generator = torch.Generator().manual_seed(context.seeds["order"])
         with torch.no_grad():
@@ -94,8 +91,8 @@ class SlowToSave(Shift):
 
 
 class Slow(Policy):
-    def save(self, folder: object) -> None:
-        super().save(folder)  # type: ignore[arg-type]
+    def save(self, folder: Path | str) -> None:
+        super().save(folder)
         time.sleep(float(os.environ.get("SAVE_SECONDS", "0")))
 
 
