@@ -151,6 +151,7 @@ TRAINERS: Registry[Trainer] = Registry(
     {
         "pretrained": "trainers.pretrained:Pretrained",
         "mle": "trainers.mle:MaximumLikelihood",
+        "unlikelihood": "trainers.unlikelihood:Unlikelihood",
         "behavioral_cloning": "trainers.behavioral_cloning:BehavioralCloning",
         "sequence_match": "trainers.sequence_match:SequenceMatch",
         "sequence_match_backspace": "trainers.sequence_match:SequenceMatchBackspace",

@@ -74,24 +74,27 @@ def layout(prompt_ids: Sequence[int], actions: Sequence[int], *, bksp: int = BAC
         raise ValueError("the prompt is empty: there is no state at which the first action could be taken")
     start = len(prompt_ids)
     slots = start + len(actions)
-    inputs, positions = list(prompt_ids), list(range(start))
-    death = np.full(slots, NEVER, dtype=np.int64)
+    labels = np.full(slots, IGNORE, dtype=np.int64)
+    labels[start - 1 : slots - 1] = actions
+    inputs = [*prompt_ids, *actions]
+    if bksp not in actions:
+        return Layout(
+            np.array(inputs, np.int64), np.arange(slots, dtype=np.int64), np.full(slots, NEVER, np.int64), labels
+        )
+    positions, death = list(range(start)), [NEVER] * slots
     stack = list(range(start))
     for slot, action in enumerate(actions, start):
         if action == bksp:
             if len(stack) == start:
                 raise ValueError(f"action {slot - start} erases, but only the prompt is visible")
-            death[[stack.pop(), stack[-1]]] = slot
-            source = stack.pop()
-            inputs.append(inputs[source])
-            positions.append(positions[source])
+            source = stack[-2]
+            death[stack.pop()] = death[source] = slot
+            inputs[slot] = inputs[source]
+            stack[-1] = slot
         else:
-            inputs.append(action)
-            positions.append(positions[stack[-1]] + 1)
-        stack.append(slot)
-    labels = np.full(slots, IGNORE, dtype=np.int64)
-    labels[start - 1 : slots - 1] = actions
-    return Layout(np.asarray(inputs, np.int64), np.asarray(positions, np.int64), death, labels)
+            stack.append(slot)
+        positions.append(len(stack) - 1)
+    return Layout(np.array(inputs, np.int64), np.array(positions, np.int64), np.array(death, np.int64), labels)
 
 
 def visible(actions: Sequence[int], bksp: int | None = BACKSPACE) -> list[int]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from trainers.batches import Batch, Trajectory
     from trainers.policy import Policy
 
+    Preparation = Callable[[list[Trajectory], int], list[Trajectory]]
+
 
 class TrainerError(RuntimeError):
     """Training cannot go on (a loss that is not finite, say); the message says at which step and why."""
@@ -88,6 +90,10 @@ class Meter:
         self.generated_tokens += tokens
         self.flops += 2.0 * self.parameters * tokens
 
+    def read(self, tokens: int) -> None:
+        """Count a forward pass over ``tokens`` tokens that neither trains nor samples."""
+        self.flops += 2.0 * self.parameters * tokens
+
     def exhausted(self, budget: Budget) -> bool:
         """Whether any limit of the budget is reached."""
         limits = (
@@ -144,6 +150,11 @@ class Optimization:
                 raise ValueError(f"optimization: {name} must be positive, got {getattr(self, name)}")
 
 
+def _unchanged(trajectories: list[Trajectory], step: int) -> list[Trajectory]:
+    del step
+    return trajectories
+
+
 def _discard(row: Mapping[str, float]) -> None:
     del row
 
@@ -195,10 +206,19 @@ class Trainer:
         del policy, batch
         raise TrainerError(f"{type(self).__name__} overrides neither loss() nor fit()")
 
-    def prepare(self, trajectories: list[Trajectory], policy: Policy, context: Context, step: int) -> list[Trajectory]:
-        """Change the trajectories of one optimiser step before they are laid out (noise, say)."""
-        del policy, context, step
-        return trajectories
+    def prepare(self, expert: list[Trajectory], policy: Policy, context: Context) -> Preparation:
+        """Say how the trajectories of an optimiser step change before they are laid out (noise, say).
+
+        Args:
+            expert: all training data, for what must be known of it beforehand.
+            policy: the policy about to be trained.
+            context: seeds and settings.
+
+        Returns:
+            What turns the trajectories of a step, and the step's number, into those to train on.
+        """
+        del expert, policy, context
+        return _unchanged
 
     def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
         """Train ``policy`` on ``examples`` within ``budget`` and return it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from trainers.backspace import BACKSPACE, IGNORE, NEVER, layout
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from numpy.typing import NDArray
 
     from trainers.policy import Policy
 
@@ -34,6 +35,10 @@ class Trajectory:
     actions: tuple[int, ...]
     finished: bool
     expert: tuple[bool, ...]
+
+    def __len__(self) -> int:
+        """Number of slots it takes: one per token of the prompt and per action."""
+        return len(self.prompt) + len(self.actions)
 
 
 def trajectories_of(examples: Dataset, policy: Policy) -> list[Trajectory]:
@@ -75,11 +80,6 @@ class Sequences:
     real: Tensor
 
     @property
-    def tokens(self) -> int:
-        """Number of slots that are not padding; each costs one forward pass of a token."""
-        return int(self.real.sum())
-
-    @property
     def acts(self) -> Tensor:
         """Bool, shape ``(batch, slots)``: the expert takes an action here."""
         return (self.labels != IGNORE) & self.expert
@@ -94,6 +94,19 @@ class Sequences:
         slot = torch.arange(self.death.shape[1], device=self.death.device)
         query, key = slot[None, :, None], slot[None, None, :]
         return ((key <= query) & (query < self.death[:, None, :]))[:, None]
+
+    def inputs(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """What the model is called with.
+
+        The mask is additive, in the model's ``dtype``: every attention of transformers reads that right, while
+        the eager one would add a bool mask as 0 and 1, and so see the future. Plain text goes without mask and
+        positions: padding restarts them, which transformers takes for a second text in the row.
+        """
+        mask = self.attention_mask()
+        if mask is None:
+            return {"input_ids": self.input_ids}
+        additive = torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, -torch.inf)
+        return {"input_ids": self.input_ids, "attention_mask": additive, "position_ids": self.position_ids}
 
     def to(self, device: torch.device) -> Sequences:
         """Copy to a device."""
@@ -129,25 +142,27 @@ def collate(trajectories: Sequence[Trajectory], bksp: int | None) -> Sequences:
     if not trajectories:
         raise ValueError("cannot lay out an empty batch")
     layouts = [layout(t.prompt, t.actions, bksp=BACKSPACE if bksp is None else bksp) for t in trajectories]
-    shape = (len(layouts), max(len(one.input_ids) for one in layouts))
+    slots = np.array([[len(one.input_ids)] for one in layouts])
+    first = np.array([[len(t.prompt) - 1] for t in trajectories])
+    finished = np.array([[t.finished] for t in trajectories])
+    slot = np.arange(slots.max())[None]
+    real, walk = slot < slots, (slot >= first) & (slot < slots)
+
+    def padded(rows: list[NDArray[Any]], fill: int, where: NDArray[np.bool_]) -> NDArray[Any]:
+        column = np.full(where.shape, fill, rows[0].dtype)
+        column[where] = np.concatenate(rows)
+        return column
+
+    position = padded([one.position_ids for one in layouts], 0, real)
     columns = {
-        "input_ids": np.zeros(shape, np.int64),
-        "position_ids": np.zeros(shape, np.int64),
-        "death": np.full(shape, NEVER, np.int64),
-        "labels": np.full(shape, IGNORE, np.int64),
-        "expert": np.zeros(shape, np.bool_),
-        "step": np.zeros(shape, np.int64),
-        "at_root": np.zeros(shape, np.bool_),
-        "terminal": np.zeros(shape, np.bool_),
-        "real": np.zeros(shape, np.bool_),
+        "input_ids": padded([one.input_ids for one in layouts], 0, real),
+        "position_ids": position,
+        "death": padded([one.death for one in layouts], NEVER, real),
+        "labels": padded([one.labels for one in layouts], IGNORE, real),
+        "expert": padded([np.array(t.expert, np.bool_) for t in trajectories], False, walk & (slot < slots - 1)),
+        "step": np.where(walk, slot - first, 0),
+        "at_root": walk & (position == first),
+        "terminal": (slot == slots - 1) & finished,
+        "real": real,
     }
-    for row, (trajectory, one) in enumerate(zip(trajectories, layouts, strict=True)):
-        first, slots = len(trajectory.prompt) - 1, len(one.input_ids)
-        for name in ("input_ids", "position_ids", "death", "labels"):
-            columns[name][row, :slots] = getattr(one, name)
-        columns["expert"][row, first : slots - 1] = trajectory.expert
-        columns["step"][row, first:slots] = np.arange(slots - first)
-        columns["at_root"][row, first:slots] = one.position_ids[first:] == first
-        columns["terminal"][row, slots - 1] = trajectory.finished
-        columns["real"][row, :slots] = True
     return Sequences(**{name: torch.from_numpy(column) for name, column in columns.items()})

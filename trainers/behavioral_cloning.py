@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from trainers.mle import MaximumLikelihood
-from trainers.noise import NoiseKind, add_noise, noise_tokens
+from trainers.noise import NoiseKind, add_noise, check_noise, noise_of
 
 if TYPE_CHECKING:
-    from trainers.base import Context
+    from trainers.base import Context, Preparation
     from trainers.batches import Trajectory
     from trainers.policy import Policy
 
 
-def noised(
-    trajectories: list[Trajectory], rate: float, kind: NoiseKind, policy: Policy, context: Context, step: int
-) -> list[Trajectory]:
-    """Add noise to the trajectories of one optimiser step; the draws depend on seed and step only."""
-    if policy.actions.bksp is None or rate == 0:
-        return trajectories
-    rng = np.random.default_rng([context.seeds["noise"], step])
-    tokens = noise_tokens(policy, kind, context.error_tokens)
-    return [add_noise(trajectory, rate, tokens, policy.actions.bksp, rng) for trajectory in trajectories]
+def noising(rate: float, kind: NoiseKind, expert: list[Trajectory], policy: Policy, context: Context) -> Preparation:
+    """Noise the trajectories afresh at every optimiser step; the draws depend on the ``noise`` seed and the step."""
+    noise = noise_of(rate, kind, expert, policy, context)
+
+    def prepare(trajectories: list[Trajectory], step: int) -> list[Trajectory]:
+        if noise.of_policy:
+            context.meter.read(sum(map(len, trajectories)))
+        return add_noise(trajectories, noise, policy, np.random.default_rng([context.seeds["noise"], step]))
+
+    return prepare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,8 @@ class BehavioralCloning(MaximumLikelihood):
 
     Attributes:
         noise: eta, the probability of noise at each visit of a state.
-        noise_kind: noise is "uniform" over the vocabulary, or a plausible error of the "task".
+        noise_kind: noise is "uniform" over the vocabulary, as frequent as in the data ("unigram"), a plausible
+            error of the "task", or drawn from the current "policy".
     """
 
     backspace: ClassVar[bool] = True
@@ -42,9 +44,8 @@ class BehavioralCloning(MaximumLikelihood):
     noise_kind: NoiseKind = "uniform"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.noise < 1:
-            raise ValueError(f"noise must lie in [0, 1), got {self.noise}")
+        check_noise(self.noise, self.noise_kind)
 
-    def prepare(self, trajectories: list[Trajectory], policy: Policy, context: Context, step: int) -> list[Trajectory]:
-        """Noise the trajectories afresh at every step."""
-        return noised(trajectories, self.noise, self.noise_kind, policy, context, step)
+    def prepare(self, expert: list[Trajectory], policy: Policy, context: Context) -> Preparation:
+        """Noise the trajectories."""
+        return noising(self.noise, self.noise_kind, expert, policy, context)

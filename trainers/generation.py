@@ -1,12 +1,13 @@
-"""Sampling from a policy through its key-value cache, with backspace.
+"""Sampling from a policy through its key-value cache, with backspace and continuous batching.
 
-The state after ``<bksp>`` is one that was computed before: its logits are kept on a stack, so erasing
-costs no forward pass. The cache slot of the erased token becomes a 0 in the ordinary attention mask, and
-position ids are explicit, so this works with any causal model and cache.
+The state after ``<bksp>`` is one that was computed before: its logits are kept on a stack, so erasing costs no
+forward pass. Rows sit at different lengths; those that end leave the batch at once, and waiting prompts take
+their place.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -15,13 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainers.backspace import visible
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trainers.decoding import Decoder
+    from trainers.noise import NoisySteps
     from trainers.policy import Policy
 
 Finish = Literal["eos", "length", "actions"]
+
+STACK_BYTES = 2**30
+"""Most memory for the logits of visible states; fewer rows are sampled together where they need more."""
+
+REFILL = 4
+"""Prompts that need a prefill are taken in once one row in so many is free: one pass for several is cheaper."""
 
 
 @dataclass
@@ -50,6 +60,7 @@ def sample(
     max_actions: int,
     batch_size: int = 64,
     progress: Callable[[int], None] | None = None,
+    noise: NoisySteps | None = None,
 ) -> list[Sample]:
     """Draw one sample per prompt.
 
@@ -59,15 +70,17 @@ def sample(
     Args:
         policy: what to sample from; left in the mode (training or not) it was in.
         prompts: token ids, the start token first.
-        decoder: warps the logits.
+        decoder: warps the logits, or selects contrastive search, which draws nothing.
         seed: of the random streams.
         max_new_tokens: a walk ends once this many tokens are visible.
         max_actions: a walk ends after this many actions.
         batch_size: prompts sampled together.
         progress: called with the number of samples done since the last call.
+        noise: steps at which the environment acts instead of the policy; None: it never does.
 
     Raises:
-        ValueError: if a bound is not positive, or a prompt leaves no room in the context.
+        ValueError: if a bound is not positive, a prompt leaves no room in the context, or contrastive search is
+            asked of a policy that erases.
     """
     if max_new_tokens < 1 or max_actions < 1 or batch_size < 1:
         raise ValueError("max_new_tokens, max_actions and batch_size must be at least 1")
@@ -77,140 +90,158 @@ def sample(
             f"a prompt of {longest} tokens and {max_new_tokens} new ones do not fit into the model's context of "
             f"{policy.max_positions} tokens"
         )
+    if not prompts:
+        return []
     training = policy.model.training
     policy.model.eval()
-    samples: list[Sample] = []
     try:
-        for start in range(0, len(prompts), batch_size):
-            part = prompts[start : start + batch_size]
-            noise = np.stack([_uniforms(seed, start + row, max_actions) for row in range(len(part))])
-            samples += _Walk(policy, part, decoder, noise, max_new_tokens).run()
-            if progress:
-                progress(len(part))
+        if decoder.penalty_alpha:
+            from trainers.contrastive import contrastive_search
+
+            return contrastive_search(policy, prompts, decoder, max_new_tokens, max_actions, batch_size, progress)
+        walks = _Walks(policy, prompts, decoder, seed, max_new_tokens, max_actions, batch_size, noise)
+        return walks.run(progress)
     finally:
         policy.model.train(training)
-    return samples
 
 
-def _uniforms(seed: int, index: int, count: int) -> NDArray[np.float64]:
-    return np.random.Generator(np.random.Philox(key=[seed, index])).random(count)
+class _Walks:
+    """The walks of all prompts; rows ``0 .. n - 1`` of the arrays are under way, the others are free.
 
-
-class _Walk:
-    """The walks of one batch: rows sit at different lengths and leave the batch when they end."""
+    ``sample`` is the prompt of a row, ``start`` the position of the prompt's last token, ``depth`` the number of
+    visible tokens after it, ``count`` the number of actions taken, ``log`` the actions, ``token`` the next to feed,
+    ``uniforms`` the random numbers, one per action.
+    """
 
     def __init__(
         self,
         policy: Policy,
         prompts: Sequence[Sequence[int]],
         decoder: Decoder,
-        noise: NDArray[np.float64],
+        seed: int,
         max_new_tokens: int,
+        max_actions: int,
+        batch_size: int,
+        environment: NoisySteps | None,
     ) -> None:
-        from transformers import DynamicCache
+        from trainers.slots import SlotModel
 
-        self.policy, self.decoder, self.noise, self.max_new_tokens = policy, decoder, noise, max_new_tokens
-        self.samples = [Sample() for _ in prompts]
-        self.rows = list(range(len(prompts)))
-        width = max(map(len, prompts))
-        ids = torch.full((len(prompts), width), policy.actions.start)
-        self.alive = torch.zeros(len(prompts), width, dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.as_tensor(prompt)
-            self.alive[row, width - len(prompt) :] = 1
-        self.cache = DynamicCache(config=policy.model.config)
-        self.slots: list[list[int]] = [[] for _ in prompts]
-        self.start = [len(prompt) for prompt in prompts]
-        logits = self._forward(ids, (self.alive.cumsum(1) - 1).clamp(min=0))
-        self.stacks = [[row] for row in logits]
+        self.actions, self.decoder, self.prompts, self.seed = policy.actions, decoder, prompts, seed
+        self.max_new_tokens, self.max_actions, self.environment = max_new_tokens, max_actions, environment
+        self.size = min(batch_size, len(prompts))
+        if self.actions.bksp is not None:
+            self.size = min(self.size, max(1, STACK_BYTES // (4 * max_new_tokens * self.actions.size)))
+        self.model = SlotModel(policy.model, self.size, max(map(len, prompts)) + max_new_tokens - 1)
+        device = self.model.device
+        never = torch.tensor(False, device=device)
+        self.impossible = self.actions.mask(torch.zeros(self.actions.size, device=device), never)
+        if self.actions.bksp is not None:
+            self.stack = torch.empty(self.size, max_new_tokens, self.actions.size, device=device)
+        self.n, self.waiting = 0, 0
+        self.sample, self.start, self.depth, self.count, self.token = np.zeros((5, self.size), np.int64)
+        self.log = np.zeros((self.size, max_actions), np.int64)
+        self.uniforms = np.zeros((self.size, max_actions))
+        self.found = [Sample() for _ in prompts]
 
-    def run(self) -> list[Sample]:
+    def run(self, progress: Callable[[int], None] | None) -> list[Sample]:
+        holes = np.zeros(0, np.int64)
         while True:
-            tokens = self._act()
-            kept = [index for index, row in enumerate(self.rows) if self.samples[row].finish is None]
-            if not kept:
-                return self.samples
-            if len(kept) < len(self.rows):
-                self._keep(kept)
-            self._append([tokens[index] for index in kept])
+            holes = self._admit(holes)
+            if len(holes):
+                self._close(holes)
+            if not self.n:
+                return self.found
+            holes = self._act(self._logits())
+            if len(holes) and progress:
+                progress(len(holes))
 
-    def _act(self) -> list[int]:
-        """Act in every row until it appends a token that needs a forward pass, or ends; return the last actions."""
-        last = [0] * len(self.rows)
-        pending = list(range(len(self.rows)))
-        while pending:
-            walks = [self.samples[self.rows[index]] for index in pending]
-            logits = torch.stack([self.stacks[index][-1] for index in pending])
-            at_root = torch.tensor([not walk.visible for walk in walks])
-            uniforms = [
-                self.noise[self.rows[index], len(walk.actions)] for index, walk in zip(pending, walks, strict=True)
-            ]
-            probabilities = self.decoder.probabilities(self.policy.actions.mask(logits, at_root))
-            actions = _draw(probabilities, torch.tensor(uniforms)).tolist()
-            for index, action in zip(pending, actions, strict=True):
-                last[index] = action
-                self._take(index, action)
-            pending = [
-                index
-                for index, walk in zip(pending, walks, strict=True)
-                if last[index] == self.policy.actions.bksp and walk.finish is None
-            ]
-        return last
+    def _admit(self, holes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give free rows, holes first, to waiting prompts, unless it is better to wait; return holes that remain."""
+        free = np.concatenate([holes, np.arange(self.n, self.size)])
+        taken = self.prompts[self.waiting : self.waiting + len(free)]
+        if not taken or (len(taken[0]) > 1 and len(free) * REFILL < self.size):
+            return holes
+        rows = free[: len(taken)]
+        for row, index, prompt in zip(rows.tolist(), itertools.count(self.waiting), taken, strict=False):
+            self.sample[row], self.token[row], self.start[row] = index, prompt[-1], len(prompt) - 1
+            self.uniforms[row] = np.random.Generator(np.random.Philox(key=[self.seed, index])).random(self.max_actions)
+        self.depth[rows] = self.count[rows] = 0
+        self.waiting += len(taken)
+        self.n += max(0, len(taken) - len(holes))
+        if any(len(prompt) > 1 for prompt in taken):
+            self.model.prefill(rows, [prompt[:-1] or prompt for prompt in taken])
+        return holes[len(taken) :]
 
-    def _take(self, index: int, action: int) -> None:
-        """Change the visible text of one row by one action, and see whether that ends it."""
-        sample = self.samples[self.rows[index]]
-        sample.actions.append(action)
-        if action == self.policy.actions.eos:
-            sample.finish = "eos"
-        elif action == self.policy.actions.bksp:
-            sample.visible.pop()
-            self.stacks[index].pop()
-            self.alive[index, self.slots[index].pop()] = 0
-        else:
-            sample.visible.append(action)
-            if len(sample.visible) == self.max_new_tokens:
-                sample.finish = "length"
-        if sample.finish is None and len(sample.actions) == self.noise.shape[1]:
-            sample.finish = "actions"
-
-    def _append(self, tokens: list[int]) -> None:
-        """Run the model on one new token per row."""
-        slot = self.alive.shape[1]
-        self.alive = torch.cat([self.alive, torch.ones(len(tokens), 1, dtype=torch.long)], 1)
-        positions = [self.start[index] + len(self.samples[row].visible) - 1 for index, row in enumerate(self.rows)]
-        logits = self._forward(torch.tensor(tokens)[:, None], torch.tensor(positions)[:, None])
-        for index, row in enumerate(logits):
-            self.slots[index].append(slot)
-            if self.policy.actions.bksp is None:
-                self.stacks[index].clear()
-            self.stacks[index].append(row)
-
-    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        device = self.policy.device
-        output = self.policy.model(
-            input_ids=ids.to(device),
-            attention_mask=self.alive.to(device),
-            position_ids=positions.to(device),
-            cache=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: Tensor = output.logits[:, -1].float().cpu()
+    def _logits(self) -> Tensor:
+        """Logits of every row's state, impossible actions masked, shape ``(n, actions)``."""
+        depth = self.depth[: self.n]
+        output = self.model.step(self.token[: self.n], self.start[: self.n] + depth)
+        logits: Tensor = output.logits[:, -1].float().add_(self.impossible)
+        if self.actions.bksp is not None:
+            if not depth.all():
+                logits[torch.from_numpy(np.flatnonzero(depth == 0)), self.actions.bksp] = -torch.inf
+            self.stack[torch.arange(self.n), torch.from_numpy(depth)] = logits
         return logits
 
-    def _keep(self, kept: list[int]) -> None:
-        self.cache.batch_select_indices(torch.tensor(kept, device=self.policy.device))
-        self.alive = self.alive[kept]
-        self.rows = [self.rows[index] for index in kept]
-        self.slots = [self.slots[index] for index in kept]
-        self.stacks = [self.stacks[index] for index in kept]
-        self.start = [self.start[index] for index in kept]
+    def _act(self, logits: Tensor) -> NDArray[np.int64]:
+        """Act in every row until it appends a token or ends; return the rows that ended."""
+        rows = np.arange(self.n)
+        gone: list[int] = []
+        while True:
+            uniforms = torch.from_numpy(self.uniforms[rows, self.count[rows]]).to(logits.device)
+            warped = self.decoder.warp(logits, self.actions.bksp)
+            if self.environment is not None:
+                warped = self.environment.override(warped, logits, self.sample[rows], self.count[rows])
+            actions = draw(warped, uniforms).cpu().numpy()
+            self.log[rows, self.count[rows]] = self.token[rows] = actions
+            self.count[rows] += 1
+            ended = actions == self.actions.eos
+            erased = actions == (-1 if self.actions.bksp is None else self.actions.bksp)
+            self.depth[rows] += 1 - ended - 2 * erased
+            over = ended | (self.depth[rows] == self.max_new_tokens) | (self.count[rows] == self.max_actions)
+            if over.any():
+                gone.extend(rows[over].tolist())
+            rows = rows[erased & ~over]
+            if not len(rows):
+                break
+            logits = self.stack[torch.from_numpy(rows), torch.from_numpy(self.depth[rows])]
+        for row in gone:
+            self._finish(row)
+        return np.array(sorted(gone), np.int64)
+
+    def _finish(self, row: int) -> None:
+        """Keep the sample of a row that ended."""
+        actions = self.log[row, : self.count[row]].tolist()
+        ended = actions[-1] == self.actions.eos
+        text = visible(actions[:-1] if ended else actions, self.actions.bksp)
+        finish: Finish = "eos" if ended else "length" if len(text) == self.max_new_tokens else "actions"
+        self.found[self.sample[row]] = Sample(actions, text, finish)
+
+    def _close(self, holes: NDArray[np.int64]) -> None:
+        """Move the last rows into the holes."""
+        stays = np.setdiff1d(np.arange(self.n), holes)
+        self.n = len(stays)
+        target, source = holes[holes < self.n], stays[stays >= self.n]
+        if not len(target):
+            return
+        for array in (self.sample, self.start, self.depth, self.count, self.token, self.log, self.uniforms):
+            array[target] = array[source]
+        to, of = torch.from_numpy(target), torch.from_numpy(source)
+        self.model.copy(of, to, slice(0, int((self.start + self.depth)[target].max())))
+        if self.actions.bksp is not None:
+            deepest = int(self.depth[target].max())
+            self.stack[to, :deepest] = self.stack[of, :deepest]
 
 
-def _draw(probabilities: Tensor, uniforms: Tensor) -> Tensor:
-    """Inverse-CDF draws, shape ``(n,)``; an action of probability 0 is never drawn."""
-    cumulative = probabilities.cumsum(1)
-    drawn = torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)[:, 0]
-    last_possible = probabilities.shape[1] - 1 - (probabilities > 0).flip(1).int().argmax(1)
-    return torch.minimum(drawn, last_possible)
+def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
+    """Draw by inverting the cumulative distribution; an action of logit -inf is never drawn.
+
+    Args:
+        logits: shape ``(n, actions)``.
+        uniforms: float64 in [0, 1), shape ``(n,)``.
+
+    Returns:
+        Actions, shape ``(n,)``.
+    """
+    cumulative = logits.softmax(1).cumsum(1, dtype=torch.float64)
+    return torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)[:, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -36,7 +37,8 @@ def train(
     """Minimise ``trainer.loss`` with AdamW, linear warm-up, cosine decay and clipped gradients.
 
     Losses are summed over action steps; gradients of all micro-batches are added up and divided by the
-    number of steps once, so accumulation does not change the result.
+    number of steps once, so accumulation does not change the result. Micro-batches are made of trajectories
+    of similar length, which saves padding.
 
     Args:
         trainer: supplies ``loss`` and ``prepare``.
@@ -53,15 +55,19 @@ def train(
         TrainerError: if there are no examples, or a loss is not finite.
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
     from transformers import get_cosine_schedule_with_warmup
 
     settings, meter = context.optimization, context.meter
     expert = trajectories_of(examples, policy)
     if not expert:
         raise TrainerError("there are no training examples")
+    prepare = trainer.prepare(expert, policy, context)
+    # The precision is global to the process in accelerate, and would stick from the first training on.
+    AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision=settings.precision)
     trainable = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     schedule = get_cosine_schedule_with_warmup(optimizer, round(settings.warmup * budget.steps), budget.steps)
     policy.model, optimizer, schedule = accelerator.prepare(policy.model, optimizer, schedule)
     policy.model.train()
@@ -71,34 +77,30 @@ def train(
         for step, indices in enumerate(_order(len(expert), settings.batch_size, context.seeds["order"])):
             if meter.exhausted(budget):
                 break
-            data = trainer.prepare([expert[index] for index in indices], policy, context, step)
+            data = prepare([expert[index] for index in indices], step)
             own = rollouts.draw(policy, step) if rollouts else []
-            steps, tokens, sums = 0, 0, dict[str, float]()
-            for part in range(settings.accumulation):
-                batch = _micro_batch(policy, data, own, part, settings.accumulation, step, budget.steps)
+            steps, sums = 0, dict[str, float]()
+            for batch in _micro_batches(policy, data, own, settings.accumulation, step, budget.steps):
                 loss = trainer.loss(policy, batch)
                 accelerator.backward(loss.total)
                 steps += loss.steps
-                tokens += batch.data.tokens + (batch.rollouts.tokens if batch.rollouts else 0)
                 for name, value in {"loss": float(loss.total.detach()), **loss.log}.items():
                     sums[name] = sums.get(name, 0.0) + value
             if not math.isfinite(sums["loss"]):
                 raise TrainerError(f"the loss is {sums['loss']} at step {step}: lower the learning rate")
-            for parameter in trainable:
-                if parameter.grad is not None:
-                    parameter.grad /= steps
+            torch._foreach_div_([parameter.grad for parameter in trainable if parameter.grad is not None], steps)
             norm = accelerator.clip_grad_norm_(trainable, settings.max_grad_norm)
             rate = schedule.get_last_lr()[0]
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-            meter.train(tokens)
+            meter.train(sum(map(len, data)) + sum(map(len, own)))
             if step % settings.log_every == 0 or meter.exhausted(budget):
                 means = {name: value / steps for name, value in sums.items()}
                 context.report(
                     {"step": meter.steps, **means, "learning_rate": rate, "grad_norm": float(norm), **meter.reading()}
                 )
-    policy.model = accelerator.unwrap_model(policy.model)
+    policy.model = accelerator.unwrap_model(policy.model, keep_fp32_wrapper=False)
     policy.model.eval()
     return policy
 
@@ -115,15 +117,25 @@ def _order(count: int, batch_size: int, seed: int) -> Iterator[list[int]]:
         pending = pending[batch_size:]
 
 
-def _micro_batch(
-    policy: Policy, data: list[Trajectory], own: list[Trajectory], part: int, parts: int, step: int, steps: int
-) -> Batch:
-    bksp = policy.actions.bksp
-    mine, theirs = data[part::parts], own[part::parts]
-    return Batch(
-        data=collate(mine, bksp).to(policy.device),
-        rollouts=collate(theirs, bksp).to(policy.device) if theirs else None,
-        rollout_weight=len(data) / max(len(own), 1),
-        step=step,
-        steps=steps,
-    )
+def _micro_batches(
+    policy: Policy, data: list[Trajectory], own: list[Trajectory], parts: int, step: int, steps: int
+) -> Iterator[Batch]:
+    bksp, device = policy.actions.bksp, policy.device
+    # The longest examples go with the shortest roll-outs, so that memory peaks less.
+    for mine, theirs in zip(_by_length(data, parts), _by_length(own, parts)[::-1], strict=True):
+        yield Batch(
+            data=collate(mine, bksp).to(device),
+            rollouts=collate(theirs, bksp).to(device) if theirs else None,
+            rollout_weight=len(data) / max(len(own), 1),
+            step=step,
+            steps=steps,
+        )
+
+
+def _by_length(trajectories: list[Trajectory], parts: int) -> list[list[Trajectory]]:
+    """Split into parts of equal size, each of similar lengths; one part keeps its order."""
+    if parts == 1:
+        return [trajectories]
+    ordered = sorted(trajectories, key=len)
+    bounds = [len(ordered) * part // parts for part in range(parts + 1)]
+    return [ordered[low:high] for low, high in pairwise(bounds)]

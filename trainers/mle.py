@@ -9,21 +9,20 @@ from torch import Tensor
 
 from trainers.base import Loss, Trainer
 from trainers.batches import Batch, Sequences
+from trainers.scores import Scores, score
 
 if TYPE_CHECKING:
     from trainers.policy import Policy
 
 
-def negative_log_likelihood(logits: Tensor, sequences: Sequences) -> Tensor:
+def negative_log_likelihood(scores: Scores, sequences: Sequences) -> Tensor:
     """Sum of ``-log pi(a|s)`` (nats) over the expert's actions; noise is masked out.
 
     Args:
-        logits: shape ``(batch, slots, actions)``, impossible actions at -inf.
+        scores: at least at the expert's actions, shape ``(batch, slots)``.
         sequences: the trajectories, shape ``(batch, slots)``.
     """
-    acts = sequences.acts
-    taken = logits[acts].log_softmax(-1).gather(-1, sequences.labels[acts][:, None])
-    return -taken.sum()
+    return -scores.log_probability[sequences.acts].sum()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,5 +31,6 @@ class MaximumLikelihood(Trainer):
 
     def loss(self, policy: Policy, batch: Batch) -> Loss:
         """Negative log-likelihood of the expert's actions."""
-        total = negative_log_likelihood(policy.logits(batch.data), batch.data)
-        return Loss(total, int(batch.data.acts.sum()))
+        acts = batch.data.acts
+        scores, _ = score(policy, batch.data, acts)
+        return Loss(negative_log_likelihood(scores, batch.data), int(acts.sum()))

@@ -11,9 +11,9 @@ over steps weighted ``gamma^i``, terminal states included: after the end of the 
 action, so Q = V there, ``x = (1 - gamma) V``, and the weight of the rest of time is
 ``gamma^N / (1 - gamma)``. A trajectory that was cut has no terminal part.
 
-Noise steps are the environment's, not the expert's: they contribute nothing, and where there are any the
-value terms run over the data alone (``value_weight = 1``), else they would raise V at exactly the
-erroneous states.
+Noise steps are the environment's, not the expert's: they contribute nothing. Where there is noise on the data
+alone, the value terms run over the data alone (``value_weight = 1``), else they would raise V at exactly the
+erroneous states; the same noise on the roll-outs allows to mix again.
 """
 
 from __future__ import annotations
@@ -25,16 +25,7 @@ from torch import Tensor
 
 from trainers.batches import Sequences
 from trainers.divergences import Divergence
-
-
-@dataclass(frozen=True)
-class SoftValues:
-    """Q of the actions taken, V of the states, and the implied rewards; each of shape ``(batch, slots)``."""
-
-    q: Tensor
-    v: Tensor
-    v_next: Tensor
-    reward: Tensor
+from trainers.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -45,50 +36,69 @@ class Terms:
         match: ``phi(scale x) / scale``, where the scale is alpha, or ``c alpha`` for the exact mixture.
         value: ``V(s) - gamma V(s')``.
         penalty: ``x^2``.
+        terminal_penalty: the part of ``penalty`` that comes from terminal states.
+        loop_penalty: the part that comes from erasing; the two couple levels that are free elsewhere.
+        square: ``x^2`` without discount, over steps alone.
     """
 
     match: Tensor
     value: Tensor
     penalty: Tensor
+    terminal_penalty: Tensor
+    loop_penalty: Tensor
+    square: Tensor
 
 
-def soft_values(logits: Tensor, sequences: Sequences, gamma: float, eos: int) -> SoftValues:
-    """Read masked logits as soft Q-values.
+def slots_that_count(sequences: Sequences) -> Tensor:
+    """Bool, shape ``(batch, slots)``: the expert acts here, or just has, or the text is over."""
+    acts = sequences.acts
+    successors = torch.nn.functional.pad(acts[:, :-1], (1, 0))
+    return acts | successors | sequences.terminal
+
+
+def terms(
+    scores: Scores,
+    sequences: Sequences,
+    *,
+    gamma: float,
+    scale: float,
+    divergence: Divergence,
+    bksp: int | None = None,
+) -> Terms:
+    """Discounted sums of the objective's terms over the expert's steps and the terminal states.
 
     Args:
-        logits: shape ``(batch, slots, actions)``, impossible actions at -inf.
-        sequences: the trajectories, shape ``(batch, slots)``.
-        gamma: discount.
-        eos: the forced action of the terminal state; its logit is the value there.
-    """
-    v = torch.where(sequences.terminal, logits[..., eos], logits.logsumexp(-1))
-    q = logits.gather(-1, sequences.labels.clamp(min=0)[..., None])[..., 0]
-    v_next = torch.cat([v[:, 1:], torch.zeros_like(v[:, :1])], 1)
-    return SoftValues(q, v, v_next, q - gamma * v_next)
-
-
-def terms(values: SoftValues, sequences: Sequences, *, gamma: float, scale: float, divergence: Divergence) -> Terms:
-    """Discounted sums of the objective's three terms over the expert's steps and the terminal states.
-
-    Args:
-        values: of the trajectories.
+        scores: at least at the slots that count, shape ``(batch, slots)``.
         sequences: the trajectories.
         gamma: discount.
         scale: takes logit units to the argument of phi (``Divergence.scale``).
         divergence: supplies phi.
+        bksp: the action that erases, where there is one.
     """
-    discount = gamma ** sequences.step.to(values.v.dtype)
     acts, ends = sequences.acts, sequences.terminal
-    reward = values.reward[acts]
-    end_value, end_discount = values.v[ends], discount[ends]
-    match = (discount[acts] * divergence.phi(scale * reward)).sum() / scale
-    value = (discount[acts] * (values.v - gamma * values.v_next)[acts]).sum() + (end_discount * end_value).sum()
-    penalty = (discount[acts] * reward.square()).sum()
+    v = torch.where(ends, scores.q, scores.v)
+    v_next = torch.nn.functional.pad(v[:, 1:], (0, 1))
+    reward, v_before, v_after = (scores.q - gamma * v_next)[acts], v[acts], v_next[acts]
+    discount = gamma ** sequences.step.to(v.dtype)
+    end_value, end_discount, discount = v[ends], discount[ends], discount[acts]
+    match = (discount * divergence.phi(scale * reward)).sum() / scale
+    value = (discount * (v_before - gamma * v_after)).sum() + (end_discount * end_value).sum()
+    square = reward.square()
+    terminal_penalty = square.new_zeros(())
     if gamma < 1:
         end_reward = (1 - gamma) * end_value
         rest = end_discount / (1 - gamma)
         match = match + (rest * divergence.phi(scale * end_reward)).sum() / scale
-        penalty = penalty + (rest * end_reward.square()).sum()
+        terminal_penalty = (rest * end_reward.square()).sum()
     else:
         match = match + end_value.sum()
-    return Terms(match, value, penalty)
+    penalty = discount * square
+    erases = torch.zeros_like(penalty) if bksp is None else (sequences.labels[acts] == bksp).to(penalty.dtype)
+    return Terms(
+        match=match,
+        value=value,
+        penalty=penalty.sum() + terminal_penalty,
+        terminal_penalty=terminal_penalty,
+        loop_penalty=(penalty * erases).sum(),
+        square=square.sum(),
+    )

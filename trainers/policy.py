@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from trainers.decoding import Decoder
 
 ACTION_SPACE_FILE = "action_space.json"
+CUSTOM_GENERATE = Path("custom_generate") / "generate.py"
 
 
 @dataclass
@@ -77,12 +79,7 @@ class Policy:
         Returns:
             float32 tensor, shape ``(batch, slots, actions)``.
         """
-        output = self.model(
-            input_ids=sequences.input_ids,
-            attention_mask=sequences.attention_mask(),
-            position_ids=sequences.position_ids,
-            use_cache=False,
-        )
+        output = self.model(**sequences.inputs(self.model.dtype), use_cache=False)
         return self.actions.mask(output.logits.float(), sequences.at_root)
 
     def generate(
@@ -197,12 +194,16 @@ class Policy:
             part = paths[begin : begin + batch_size].tolist()
             batch = collate([Trajectory(start, tuple(p), False, (True,) * length) for p in part], None).to(self.device)
             logits = self.logits(batch)[:, first : first + length + 1]
-            warped = decoder.probabilities(logits.flatten(0, 1)).view(logits.shape)
+            warped = decoder.probabilities(logits.flatten(0, 1), self.actions.bksp).view(logits.shape)
             found[begin : begin + len(part)] = warped.cpu().numpy()
         return found
 
     def save(self, folder: Path | str) -> None:
-        """Write an ordinary Hugging Face folder (adapters merged), with the action space beside it."""
+        """Write an ordinary Hugging Face folder (adapters merged), with the action space beside it.
+
+        Its ``custom_generate/generate.py`` gives plain transformers decoding with backspace:
+        ``model.generate(ids, custom_generate=folder, trust_remote_code=True)``.
+        """
         folder = Path(folder)
         model: Any = self.model
         if hasattr(model, "merge_and_unload"):
@@ -212,6 +213,8 @@ class Policy:
         model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         (folder / ACTION_SPACE_FILE).write_text(json.dumps(asdict(self.actions), indent=1))
+        (folder / CUSTOM_GENERATE).parent.mkdir(exist_ok=True)
+        shutil.copyfile(Path(__file__).parent / CUSTOM_GENERATE, folder / CUSTOM_GENERATE)
 
     @classmethod
     def load(cls, folder: Path | str) -> Policy:

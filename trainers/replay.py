@@ -11,9 +11,11 @@ import numpy as np
 from trainers.batches import Trajectory
 from trainers.decoding import Decoder
 from trainers.generation import sample
+from trainers.noise import NoisySteps
 
 if TYPE_CHECKING:
     from trainers.base import Context
+    from trainers.noise import Noise
     from trainers.policy import Policy
 
 
@@ -30,6 +32,8 @@ class ReplayBuffer:
         capacity: int,
         refresh_every: int,
         refresh: int,
+        temperature: float = 1.0,
+        noise: Noise | None = None,
     ) -> None:
         """Make an empty buffer.
 
@@ -41,10 +45,13 @@ class ReplayBuffer:
             capacity: trajectories kept; the oldest go first.
             refresh_every: optimiser steps between refreshes.
             refresh: trajectories sampled at a refresh.
+            temperature: at which they are sampled.
+            noise: acts on them as on the data; None: nothing does.
         """
         self.prompts, self.context = prompts, context
         self.first_step, self.batch = first_step, batch
         self.refresh_every, self.refresh = refresh_every, refresh
+        self.decoder, self.noise = Decoder(temperature=temperature), noise
         self.kept: deque[Trajectory] = deque(maxlen=capacity)
 
     def draw(self, policy: Policy, step: int) -> list[Trajectory]:
@@ -58,15 +65,18 @@ class ReplayBuffer:
 
     def _sample(self, policy: Policy, rng: np.random.Generator) -> None:
         prompts = [self.prompts[index] for index in rng.integers(len(self.prompts), size=self.refresh)]
+        shape = (len(prompts), self.context.max_actions)
+        forced = np.zeros(shape, np.bool_) if self.noise is None else self.noise.steps(*shape, rng)
         samples = sample(
             policy,
             prompts,
-            Decoder(),
+            self.decoder,
             int(rng.integers(2**63)),
             max_new_tokens=self.context.max_new_tokens,
             max_actions=self.context.max_actions,
+            noise=None if self.noise is None else NoisySteps(self.noise, forced),
         )
-        for prompt, one in zip(prompts, samples, strict=True):
-            actions = tuple(one.actions)
-            self.kept.append(Trajectory(prompt, actions, one.finish == "eos", (True,) * len(actions)))
+        for prompt, one, noisy in zip(prompts, samples, forced.tolist(), strict=True):
+            own = tuple(not each for each in noisy[: len(one.actions)])
+            self.kept.append(Trajectory(prompt, tuple(one.actions), one.finish == "eos", own))
         self.context.meter.sample(sum(len(one.actions) for one in samples))

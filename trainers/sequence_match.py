@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from trainers.base import Budget, Context, Loss, Trainer
-from trainers.batches import Batch, Trajectory, trajectories_of
-from trainers.behavioral_cloning import noised
+from trainers.batches import Batch, Sequences, Trajectory, trajectories_of
+from trainers.behavioral_cloning import noising
 from trainers.divergences import DIVERGENCES
+from trainers.levels import Levels, level_head, raised
 from trainers.loop import train
 from trainers.mle import negative_log_likelihood
-from trainers.noise import NoiseKind
-from trainers.objective import Terms, soft_values, terms
+from trainers.noise import Noise, NoiseKind, check_noise, noise_of
+from trainers.objective import Terms, slots_that_count, terms
 from trainers.replay import ReplayBuffer
+from trainers.scores import Scores, score
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
 
-    from trainers.batches import Sequences
+    from trainers.base import Preparation
     from trainers.policy import Policy
 
 
@@ -39,13 +43,17 @@ class SequenceMatch(Trainer):
             paper's value is not known; 1/4 is the constant of IQ-Learn's code.
         gamma: discount.
         value_weight: share of the data in the value term, the rest falls to roll-outs; None: 1/2, or 1
-            where there is noise.
+            where there is noise on the data alone.
+        levels: V(s) is the log-sum-exp of the "logits" alone, or a "head" of its own may shift it, which changes
+            the objective but not the policy.
+        level_warmup_share: share of the steps, after those that clone only, that trains the head alone.
         cloning_share: share of the steps that clone only.
         final_beta: weight of cloning in the last step; it falls linearly from 1.
         buffer_size: trajectories in the replay buffer.
         refresh_every: optimiser steps between samplings.
         refresh: trajectories sampled each time.
         rollout_ratio: roll-outs per example in a batch.
+        rollout_temperature: at which they are sampled; other than 1, they are not quite the model's own.
     """
 
     divergence: str = "chi2_mixture"
@@ -53,22 +61,31 @@ class SequenceMatch(Trainer):
     c: float = 0.25
     gamma: float = 0.998
     value_weight: float | None = None
+    levels: Levels = "logits"
+    level_warmup_share: float = 0.0
     cloning_share: float = 0.5
     final_beta: float = 0.2
     buffer_size: int = 512
     refresh_every: int = 25
     refresh: int = 64
     rollout_ratio: float = 0.5
+    rollout_temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.divergence not in DIVERGENCES:
             raise ValueError(f"divergence must be one of {', '.join(DIVERGENCES)}, got {self.divergence!r}")
-        for name, low, high in (("alpha", 0, float("inf")), ("gamma", 0, 1), ("rollout_ratio", 0, float("inf"))):
-            if not low < getattr(self, name) <= high:
-                raise ValueError(f"{name} must lie in ({low}, {high}], got {getattr(self, name)}")
-        for name in ("cloning_share", "final_beta", "value_weight"):
+        for name, high in (("alpha", inf), ("gamma", 1), ("rollout_ratio", inf), ("rollout_temperature", inf)):
+            if not 0 < getattr(self, name) <= high:
+                raise ValueError(f"{name} must lie in (0, {high}], got {getattr(self, name)}")
+        if self.levels not in ("logits", "head"):
+            raise ValueError(f"levels must be 'logits' or 'head', got {self.levels!r}")
+        if self.level_warmup_share and self.levels != "head":
+            raise ValueError("level_warmup_share needs levels = 'head': without a head there is nothing to train alone")
+        for name in ("cloning_share", "level_warmup_share", "final_beta", "value_weight"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        if self.cloning_share + self.level_warmup_share > 1:
+            raise ValueError("cloning_share and level_warmup_share add up to more than all steps")
         for name in ("buffer_size", "refresh_every", "refresh"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -79,59 +96,91 @@ class SequenceMatch(Trainer):
         return 0.5 if self.value_weight is None else self.value_weight
 
     def cloning_steps(self, steps: int) -> int:
-        """Number of optimiser steps that clone only."""
+        """How many optimiser steps clone only."""
         return round(self.cloning_share * steps)
 
     def beta(self, step: int, steps: int) -> float:
         """Weight of cloning at an optimiser step."""
-        start = self.cloning_steps(steps)
+        start = self._annealing_starts(steps)
         progress = (step - start) / max(steps - 1 - start, 1)
         return 1.0 - (1.0 - self.final_beta) * min(max(progress, 0.0), 1.0)
 
+    def _annealing_starts(self, steps: int) -> int:
+        return round((self.cloning_share + self.level_warmup_share) * steps)
+
+    def rollout_noise(self, expert: list[Trajectory], policy: Policy, context: Context) -> Noise | None:
+        """The noise on roll-outs; none on plain sequences."""
+        del expert, policy, context
+        return None
+
     def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
         """Train with roll-outs from the replay buffer once cloning alone is over."""
+        expert = trajectories_of(examples, policy)
         rollouts = ReplayBuffer(
-            [trajectory.prompt for trajectory in trajectories_of(examples, policy)],
+            [trajectory.prompt for trajectory in expert],
             context,
             first_step=self.cloning_steps(budget.steps),
             batch=max(1, round(self.rollout_ratio * context.optimization.batch_size)),
             capacity=self.buffer_size,
             refresh_every=self.refresh_every,
             refresh=self.refresh,
+            temperature=self.rollout_temperature,
+            noise=self.rollout_noise(expert, policy, context),
         )
-        return train(self, policy, examples, budget, context, rollouts)
+        with level_head(policy) if self.levels == "head" else nullcontext():
+            return train(self, policy, examples, budget, context, rollouts)
 
     def loss(self, policy: Policy, batch: Batch) -> Loss:
         """Cloning alone at first, then the annealed mix of cloning and SequenceMatch."""
-        logits = policy.logits(batch.data)
-        cloning = negative_log_likelihood(logits, batch.data)
-        steps = int(batch.data.acts.sum())
         if batch.step < self.cloning_steps(batch.steps):
-            return Loss(cloning, steps, {"cloning": float(cloning.detach())})
-        data = self._terms(logits, batch.data, policy)
-        own = Terms(*3 * [torch.zeros_like(cloning)])
+            acts = batch.data.acts
+            cloning = negative_log_likelihood(score(policy, batch.data, acts)[0], batch.data)
+            return Loss(cloning, int(acts.sum()), {"cloning": float(cloning.detach())})
+        head_alone = batch.step < self._annealing_starts(batch.steps)
+        scores, data = self._terms(policy, batch.data, head_alone)
+        cloning = negative_log_likelihood(scores, batch.data)
+        objective = data.match - self.data_share * data.value
+        penalty = data.penalty
+        log = {"cloning": cloning, "match": data.match, "data_square": data.square, **_named("data", data, 1.0)}
         if batch.rollouts is not None:
-            own = self._terms(policy.logits(batch.rollouts), batch.rollouts, policy)
-        weight, share = batch.rollout_weight, self.data_share
-        objective = data.match - share * data.value - (1 - share) * weight * own.value
+            _, own = self._terms(policy, batch.rollouts, head_alone)
+            objective = objective - (1 - self.data_share) * batch.rollout_weight * own.value
+            penalty = penalty + batch.rollout_weight * own.penalty
+            log |= _named("rollout", own, batch.rollout_weight)
         if DIVERGENCES[self.divergence].penalised:
-            objective = objective - self.c * self.alpha / 2 * (data.penalty + weight * own.penalty)
-        beta = self.beta(batch.step, batch.steps)
-        log = {
-            "cloning": cloning,
-            "sequence_match": -objective,
-            "data_penalty": data.penalty,
-            "rollout_penalty": weight * own.penalty,
-        }
+            objective = objective - self.c * self.alpha / 2 * penalty
+        beta = 0.0 if head_alone else self.beta(batch.step, batch.steps)
+        log["sequence_match"] = -objective
         return Loss(
-            beta * cloning - (1 - beta) * objective, steps, {name: float(sum_.detach()) for name, sum_ in log.items()}
+            beta * cloning - (1 - beta) * objective,
+            int(batch.data.acts.sum()),
+            {name: float(each.detach()) for name, each in log.items()},
         )
 
-    def _terms(self, logits: Tensor, sequences: Sequences, policy: Policy) -> Terms:
-        values = soft_values(logits, sequences, self.gamma, policy.actions.eos)
+    def _terms(self, policy: Policy, sequences: Sequences, head_alone: bool) -> tuple[Scores, Terms]:
+        """The policy's own scores, and the terms at the levels of the head; ``head_alone`` detaches the policy."""
+        where = slots_that_count(sequences)
+        with torch.set_grad_enabled(not head_alone):
+            scores, hidden = score(policy, sequences, where)
         divergence = DIVERGENCES[self.divergence]
-        scale = divergence.scale(self.alpha, self.c)
-        return terms(values, sequences, gamma=self.gamma, scale=scale, divergence=divergence)
+        return scores, terms(
+            raised(scores, hidden, where, policy),
+            sequences,
+            gamma=self.gamma,
+            scale=divergence.scale(self.alpha, self.c),
+            divergence=divergence,
+            bksp=policy.actions.bksp,
+        )
+
+
+def _named(prefix: str, found: Terms, weight: float) -> dict[str, Tensor]:
+    """The terms of data or roll-outs, under the names of the learning curve."""
+    return {
+        f"{prefix}_value": weight * found.value,
+        f"{prefix}_penalty": weight * found.penalty,
+        f"{prefix}_terminal_penalty": weight * found.terminal_penalty,
+        f"{prefix}_loop_penalty": weight * found.loop_penalty,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,24 +189,31 @@ class SequenceMatchBackspace(SequenceMatch):
 
     Attributes:
         noise: eta, the probability of noise at each visit of a state.
-        noise_kind: noise is "uniform" over the vocabulary, or a plausible error of the "task".
+        noise_kind: noise is "uniform" over the vocabulary, as frequent as in the data ("unigram"), a plausible
+            error of the "task", or drawn from the current "policy".
+        noise_rollouts: the same noise acts on the model's own trajectories.
     """
 
     backspace: ClassVar[bool] = True
 
     noise: float = 0.05
     noise_kind: NoiseKind = "uniform"
+    noise_rollouts: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.noise < 1:
-            raise ValueError(f"noise must lie in [0, 1), got {self.noise}")
+        check_noise(self.noise, self.noise_kind)
 
     @property
     def data_share(self) -> float:
         """Share of the data in the value term; noise on the data alone forbids to mix in roll-outs."""
-        return 1.0 if self.value_weight is None and self.noise > 0 else super().data_share
+        unequal = self.noise > 0 and not self.noise_rollouts
+        return 1.0 if self.value_weight is None and unequal else super().data_share
 
-    def prepare(self, trajectories: list[Trajectory], policy: Policy, context: Context, step: int) -> list[Trajectory]:
-        """Noise the trajectories afresh at every step."""
-        return noised(trajectories, self.noise, self.noise_kind, policy, context, step)
+    def rollout_noise(self, expert: list[Trajectory], policy: Policy, context: Context) -> Noise | None:
+        """That of the data, where it is asked for."""
+        return noise_of(self.noise, self.noise_kind, expert, policy, context) if self.noise_rollouts else None
+
+    def prepare(self, expert: list[Trajectory], policy: Policy, context: Context) -> Preparation:
+        """Noise the trajectories."""
+        return noising(self.noise, self.noise_kind, expert, policy, context)

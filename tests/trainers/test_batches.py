@@ -13,7 +13,6 @@ from strategies import action_strings
 from trainers.backspace import BACKSPACE, IGNORE, layout
 from trainers.base import Context
 from trainers.batches import Trajectory, collate, trajectories_of
-from trainers.noise import add_noise, noise_tokens
 from trainers.policy import Policy
 from trainers.replay import ReplayBuffer
 from trainers.sequence_match import SequenceMatch
@@ -45,7 +44,7 @@ def test_columns_of_a_trajectory() -> None:
     assert batch.at_root.tolist() == [[False, True, False, True, False, False]]
     assert batch.terminal.tolist() == [[False] * 5 + [True]]
     assert batch.acts.tolist() == [[False, False, True, True, True, False]]
-    assert batch.tokens == 6
+    assert batch.real.tolist() == [[True] * 6]
     with pytest.raises(ValueError, match="empty batch"):
         collate([], BACKSPACE)
 
@@ -69,26 +68,6 @@ def test_examples_become_trajectories(make_policy: MakePolicy, examples: Dataset
     assert found[0].actions == (*policy.encode("bcde"), policy.actions.eos)
     assert found[3].actions == tuple(policy.encode("ab"))
     assert all(one.finished for one in trajectories_of(examples.remove_columns("finished"), policy))
-
-
-def test_noise_kinds(make_policy: MakePolicy) -> None:
-    policy = make_policy()
-    letters = tuple(policy.encode("abcde"))
-    assert noise_tokens(policy, "uniform", ()) == tuple(sorted(letters))
-    assert noise_tokens(policy, "task", ("a", "e")) == (letters[0], letters[4])
-    with pytest.raises(ValueError, match="'ab' is 2 tokens"):
-        noise_tokens(policy, "task", ("ab",))
-    with pytest.raises(ValueError, match="names plausible errors"):
-        noise_tokens(policy, "task", ())
-
-
-def test_noise_rate_is_per_visit() -> None:
-    import numpy as np
-
-    plain = Trajectory((0,), (1,) * 20_000, False, (True,) * 20_000)
-    noised = add_noise(plain, 0.25, [2], BACKSPACE, np.random.default_rng(0))
-    share = noised.expert.count(False) / (noised.expert.count(False) + 20_000)
-    assert share == pytest.approx(0.25, abs=0.01)
 
 
 def test_the_replay_buffer_keeps_the_most_recent(make_policy: MakePolicy, context: Context) -> None:

@@ -17,14 +17,17 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from trainers.actions import ActionSpace
 from trainers.backspace import visible
 from trainers.batches import Trajectory, collate
 from trainers.divergences import DIVERGENCES, Divergence
-from trainers.objective import soft_values, terms
+from trainers.objective import slots_that_count, terms
+from trainers.scores import scores_of
 
 GAMMA, ALPHA = 0.9, 0.1
 ROUNDS = 8
 A, B, EOS, BKSP, START, SIZE = 0, 1, 2, 3, 4, 5
+SPACE = ActionSpace(size=SIZE, start=START, eos=EOS, bksp=BKSP, forbidden=(START,))
 TEXTS = [text for length in range(3) for text in itertools.product((A, B), repeat=length)]
 ROWS = {text: row for row, text in enumerate(TEXTS)}
 
@@ -135,9 +138,10 @@ def dual(process: Process, divergence: Divergence, c: float) -> tuple[float, Ten
 
     def objective(flat: Tensor, model: Tensor | None) -> Tensor:
         table = flat.view(2 * rows, SIZE).masked_fill(impossible, -torch.inf)
-        values = soft_values(table[process.rows], process.sequences, GAMMA, EOS)
+        where = slots_that_count(process.sequences)
+        scores = scores_of(table[process.rows][where], process.sequences, where, SPACE)
         scale = divergence.scale(ALPHA, c)
-        found = terms(values, process.sequences, gamma=GAMMA, scale=scale, divergence=divergence)
+        found = terms(scores, process.sequences, gamma=GAMMA, scale=scale, divergence=divergence)
         total = (found.match - found.value) * (1 - GAMMA) / len(process.walks)
         if model is not None:
             penalty = found.penalty * (1 - GAMMA) / len(process.walks)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from trainers.backspace import visible
 from trainers.decoding import Decoder
-from trainers.generation import Sample, sample
+from trainers.generation import Sample, draw, sample
 from trainers.policy import Policy
 
 MakePolicy = Callable[..., Policy]
@@ -59,6 +60,60 @@ def test_walks_equal_a_reference_without_a_cache(make_policy: MakePolicy, backsp
     if backspace:
         erased = sum(action == policy.actions.bksp for walk in walks for action in walk.actions)
         assert erased > 20, "the case is empty unless something was erased"
+
+
+def test_walks_of_gpt2_equal_the_reference(make_policy: MakePolicy) -> None:
+    actions = make_policy().actions
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=actions.size, n_embd=16, n_layer=2, n_head=2, n_positions=32, initializer_range=0.4)
+    policy = Policy(GPT2LMHeadModel(config).eval(), make_policy().tokenizer, actions)
+    walks = run(policy, PROMPTS[:50], batch_size=8)
+    for index, (prompt, walk) in enumerate(zip(PROMPTS, walks, strict=False)):
+        assert walk == reference(policy, policy.prompt_ids(prompt), 7, index, 6, 24)
+    assert sum(actions.bksp in walk.actions for walk in walks) > 5
+
+
+@pytest.mark.parametrize("backspace", [False, True])
+@pytest.mark.parametrize("batch_size", [7, 200])
+def test_a_pass_feeds_one_row_per_appended_token_and_none_per_backspace(
+    make_policy: MakePolicy, backspace: bool, batch_size: int
+) -> None:
+    """Beside the start tokens; the last token of a text that is cut is never fed."""
+    policy = make_policy(backspace=backspace)
+    rows = 0
+
+    def count(module: torch.nn.Module, args: object, kwargs: dict[str, torch.Tensor]) -> None:
+        nonlocal rows
+        rows += kwargs["input_ids"].numel()
+
+    policy.model.register_forward_pre_hook(count, with_kwargs=True)
+    walks = run(policy, prompts=[""] * 150, batch_size=batch_size)
+    appended = sum(action not in (policy.actions.eos, policy.actions.bksp) for walk in walks for action in walk.actions)
+    last = sum(walk.finish != "eos" and walk.actions[-1] != policy.actions.bksp for walk in walks)
+    assert rows == len(walks) + appended - last
+
+
+def test_few_bytes_for_the_stack_change_no_sample(make_policy: MakePolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = make_policy()
+    expected = run(policy)
+    monkeypatch.setattr("trainers.generation.STACK_BYTES", 3 * 4 * 6 * policy.actions.size)
+    widest = 0
+
+    def see(module: torch.nn.Module, args: object, kwargs: dict[str, torch.Tensor]) -> None:
+        nonlocal widest
+        widest = max(widest, len(kwargs["input_ids"]))
+
+    policy.model.register_forward_pre_hook(see, with_kwargs=True)
+    assert run(policy) == expected
+    assert widest == 3
+
+
+def test_progress_adds_up(make_policy: MakePolicy) -> None:
+    policy, done = make_policy(), []
+    ids = [policy.prompt_ids(prompt) for prompt in PROMPTS]
+    sample(policy, ids, Decoder(), 0, max_new_tokens=6, max_actions=24, batch_size=8, progress=done.append)
+    assert sum(done) == len(PROMPTS)
+    assert min(done) > 0
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
@@ -122,3 +177,12 @@ def test_bad_bounds_are_refused(make_policy: MakePolicy) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         run(policy, max_actions=0)
     assert run(policy, prompts=[]) == []
+
+
+def test_draws_invert_the_cumulative_distribution() -> None:
+    logits = torch.tensor([0.0, 0.2, 0.5, 0.0, 0.3, 0.0]).log().expand(7, -1)
+    uniforms = torch.tensor([0.0, 0.1, 0.21, 0.69, 0.71, 0.99, 1 - 2**-53], dtype=torch.float64)
+    assert draw(logits, uniforms).tolist() == [1, 1, 2, 2, 4, 4, 4]
+    certain = torch.full((1, 3), -torch.inf)
+    certain[0, 1] = 0
+    assert draw(certain, uniforms[-1:]).tolist() == [1]

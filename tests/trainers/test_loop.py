@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from trainers.base import Budget, Context, Loss, Optimization, Trainer, TrainerError
 from trainers.batches import Batch
@@ -16,10 +17,12 @@ from trainers.mle import MaximumLikelihood
 from trainers.policy import Policy
 from trainers.pretrained import Pretrained
 from trainers.sequence_match import SequenceMatch, SequenceMatchBackspace
+from trainers.unlikelihood import Unlikelihood
 
 MakePolicy = Callable[..., Policy]
 TRAINERS = [
     MaximumLikelihood(),
+    Unlikelihood(),
     BehavioralCloning(noise=0.3),
     SequenceMatch(cloning_share=0.3, refresh_every=3, refresh=8),
     SequenceMatchBackspace(cloning_share=0.3, refresh_every=3, refresh=8, noise=0.3),
@@ -98,6 +101,7 @@ def test_accumulation_does_not_change_the_losses(
     ]
     for whole, *splits in zip(*runs, strict=True):
         assert [split["loss"] for split in splits] == pytest.approx([whole["loss"]] * 2, abs=1e-5)
+        assert [split["tokens"] for split in splits] == [whole["tokens"]] * 2
 
 
 @pytest.mark.parametrize(
@@ -191,3 +195,47 @@ def test_training_sees_every_example_once_an_epoch(
     assert len(seen) == 16
     assert sorted(seen[:8]) == sorted(seen[8:])
     assert seen[:8] != seen[8:]
+
+
+def test_bf16_trains_float32_weights_and_leaves_the_model_as_it_was(
+    make_policy: MakePolicy, examples: Dataset, context: Context
+) -> None:
+    trainer = SequenceMatchBackspace(cloning_share=0.3, refresh_every=3, refresh=8, noise=0.3)
+    policies, rows = zip(
+        *(fit(trainer, make_policy(), examples, context, Budget(steps=40), precision=each) for each in ("no", "bf16")),
+        strict=True,
+    )
+    full, half = policies
+    assert not torch.equal(weights(full), weights(half))
+    assert rows[0][0]["loss"] == pytest.approx(rows[1][0]["loss"], rel=0.02)
+    assert np.mean([row["cloning"] for row in rows[1][-5:]]) < 0.7 * rows[1][0]["cloning"]
+    assert {parameter.dtype for parameter in half.model.parameters()} == {torch.float32}
+    plain = make_policy().model
+    plain.load_state_dict(half.model.state_dict())
+    ids = torch.tensor([[0, 3, 4, 5]])
+    assert torch.equal(half.model(ids).logits, plain(ids).logits), "no autocast is left on the trained model"
+
+
+def dropout_policy(like: Policy) -> Policy:
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=like.actions.size, n_embd=16, n_layer=2, n_head=2, n_positions=32, bos_token_id=0, eos_token_id=0
+    )
+    model = GPT2LMHeadModel(config)
+    assert config.resid_pdrop > 0
+    return Policy(model, like.tokenizer, like.actions)
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=NAMES)
+def test_dropout_is_drawn_from_its_own_seed(
+    trainer: Trainer, make_policy: MakePolicy, examples: Dataset, context: Context
+) -> None:
+    like = make_policy(backspace=trainer.backspace)
+
+    def trained(seed: int, noise: int) -> torch.Tensor:
+        policy = dropout_policy(like)
+        torch.manual_seed(noise)
+        return weights(fit(trainer, policy, examples, replace(context, seeds={**context.seeds, "dropout": seed}))[0])
+
+    assert torch.equal(trained(4, 1), trained(4, 2)), "global random state does not matter"
+    assert not torch.equal(trained(4, 1), trained(5, 1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,15 +12,17 @@ from hypothesis import strategies as st
 from strategies import action_strings
 from torch import Tensor
 
+from trainers.actions import ActionSpace
 from trainers.batches import Batch, Sequences, Trajectory, collate
 from trainers.divergences import DIVERGENCES
 from trainers.mle import negative_log_likelihood
-from trainers.noise import add_noise
-from trainers.objective import Terms, soft_values, terms
+from trainers.objective import Terms, slots_that_count, terms
 from trainers.policy import Policy
+from trainers.scores import Scores, score, scores_of
 from trainers.sequence_match import SequenceMatch
 
 START, EOS, BKSP, SIZE = 5, 6, 7, 8
+SPACE = ActionSpace(size=SIZE, start=START, eos=EOS, bksp=BKSP, forbidden=(START,))
 MakePolicy = Callable[..., Policy]
 
 
@@ -39,9 +40,15 @@ def random_logits(sequences: Sequences, seed: int = 0) -> Tensor:
     return logits.requires_grad_()
 
 
+def scores(logits: Tensor, sequences: Sequences) -> Scores:
+    where = slots_that_count(sequences)
+    return scores_of(logits[where], sequences, where, SPACE)
+
+
 def sums(logits: Tensor, sequences: Sequences, gamma: float, name: str = "chi2_mixture", scale: float = 0.1) -> Terms:
-    values = soft_values(logits, sequences, gamma, EOS)
-    return terms(values, sequences, gamma=gamma, scale=scale, divergence=DIVERGENCES[name])
+    return terms(
+        scores(logits, sequences), sequences, gamma=gamma, scale=scale, divergence=DIVERGENCES[name], bksp=BKSP
+    )
 
 
 @given(action_strings(bksp=BKSP), st.sampled_from([1.0, 0.998, 0.9, 0.5]))
@@ -74,7 +81,7 @@ def test_without_curvature_it_is_discounted_maximum_likelihood(gamma: float, fin
     mine, theirs = (torch.autograd.grad(loss, logits)[0] for loss in (found.match - found.value, likelihood))
     torch.testing.assert_close(mine, theirs, atol=1e-9, rtol=0)
     if gamma == 1:
-        torch.testing.assert_close(-negative_log_likelihood(logits, sequences), likelihood)
+        torch.testing.assert_close(-negative_log_likelihood(scores(logits, sequences), sequences), likelihood)
 
 
 def test_the_objective_is_not_invariant_to_levels_but_likelihood_is() -> None:
@@ -83,7 +90,8 @@ def test_the_objective_is_not_invariant_to_levels_but_likelihood_is() -> None:
     shifted = logits + torch.tensor([0.0, 3.0, 0.0, 0.0, 0.0])[:, None]
     before, after = (sums(each, sequences, 0.9) for each in (logits, shifted))
     assert abs((after.penalty - before.penalty).item()) > 1
-    torch.testing.assert_close(negative_log_likelihood(logits, sequences), negative_log_likelihood(shifted, sequences))
+    likelihoods = [negative_log_likelihood(scores(each, sequences), sequences) for each in (logits, shifted)]
+    torch.testing.assert_close(*likelihoods)
 
 
 def test_noise_contributes_nothing_and_does_not_raise_the_value_of_erroneous_states() -> None:
@@ -141,38 +149,10 @@ def test_the_loss_at_small_kappa_has_the_gradient_of_likelihood(make_policy: Mak
     batch = Batch(data=sequences, rollouts=sequences, rollout_weight=1.0, step=9, steps=10)
     trainer = SequenceMatch(gamma=1.0, c=0.0, value_weight=1.0, cloning_share=0.0, final_beta=0.0)
     gradients = []
-    for loss in (trainer.loss(policy, batch).total, negative_log_likelihood(policy.logits(sequences), sequences)):
+    likelihood = negative_log_likelihood(score(policy, sequences, sequences.acts)[0], sequences)
+    for loss in (trainer.loss(policy, batch).total, likelihood):
         policy.model.zero_grad()
         loss.backward()
         gradients.append([parameter.grad.clone() for parameter in policy.model.parameters()])
     for mine, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
-
-
-@given(action_strings(bksp=BKSP), st.floats(0.05, 0.6))
-def test_noise_is_erased_again(actions: list[int], rate: float) -> None:
-    plain = trajectory([action for action in actions if action != BKSP])
-    noised = add_noise(plain, rate, range(5), BKSP, np.random.default_rng(0))
-    kept = [action for action, expert in zip(noised.actions, noised.expert, strict=True) if expert and action != BKSP]
-    assert tuple(kept) == plain.actions
-    assert len(noised.actions) - len(plain.actions) == 2 * noised.expert.count(False)
-    for index, expert in enumerate(noised.expert):
-        assert expert or noised.actions[index + 1] == BKSP
-
-
-def test_the_best_probability_to_erase_is_the_posterior_of_noise() -> None:
-    """Counts over many noised texts against eta u(t) / (eta u(t) + (1 - eta) p(t|s))."""
-    eta, p = 0.3, np.array([0.6, 0.3, 0.1, 0.0, 0.0])
-    rng = np.random.default_rng(1)
-    erased, written = np.zeros(5), np.zeros(5)
-    for first in rng.choice(5, size=40_000, p=p):
-        actions = add_noise(trajectory([int(first)]), eta, range(5), BKSP, rng).actions
-        depth = 0
-        for action, following in pairwise(actions):
-            if action < 5 and depth == 0:
-                written[action] += 1
-                erased[action] += following == BKSP
-            depth += {BKSP: -1}.get(action, 1)
-    expected = eta / 5 / (eta / 5 + (1 - eta) * p)
-    error = np.sqrt(expected * (1 - expected) / written)
-    assert (np.abs(erased / written - expected) <= 4 * error + 1e-12).all()

@@ -1,0 +1,177 @@
+"""Tokens per second of our sampler over transformers' ``generate``, side by side: same model, same settings.
+
+Ratios are medians over interleaved repeats, so that both sides see the same machine. Every number is appended
+tokens per second; the end of a text counts as one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from transformers import GPT2TokenizerFast, LlamaConfig, LlamaForCausalLM
+
+from trainers.actions import ActionSpace
+from trainers.decoding import Decoder
+from trainers.generation import sample
+from trainers.policy import Policy
+
+Run = Callable[[int], int]
+
+
+def llama(width: int, layers: int, vocabulary: int, *, backspace: bool = False, ends: bool = False) -> Policy:
+    """A random Llama. Token 0 starts, token 1 ends (where it may), the last erases."""
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=width // 32,
+            intermediate_size=4 * width,
+            max_position_embeddings=512,
+            bos_token_id=0,
+            eos_token_id=1 if ends else None,
+            pad_token_id=0,
+        )
+    ).eval()
+    forbidden = (0,) if ends else (0, 1)
+    return Policy(
+        model,
+        GPT2TokenizerFast(vocab={}, merges=[]),
+        ActionSpace(size=vocabulary, start=0, eos=1, bksp=vocabulary - 1 if backspace else None, forbidden=forbidden),
+    )
+
+
+def raise_probability(policy: Policy, token: int, share: float) -> None:
+    """Shift the logit of a token, so that its probability is about ``share`` at every state."""
+    odds = torch.tensor(share / (1 - share) * policy.actions.size).log()
+
+    def shift(_module: torch.nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        output[..., token] += odds
+        return output
+
+    policy.model.get_output_embeddings().register_forward_hook(shift)
+
+
+def ours(policy: Policy, prompts: Sequence[Sequence[int]], tokens: int, batch: int) -> Run:
+    def run(seed: int) -> int:
+        walks = sample(
+            policy, prompts, Decoder(), seed, max_new_tokens=tokens, max_actions=4 * tokens, batch_size=batch
+        )
+        return sum(sum(action != policy.actions.bksp for action in walk.actions) for walk in walks)
+
+    return run
+
+
+def theirs(policy: Policy, prompts: Sequence[Sequence[int]], tokens: int, batch: int) -> Run:
+    def run(seed: int) -> int:
+        torch.manual_seed(seed)
+        total = 0
+        for start in range(0, len(prompts), batch):
+            part = prompts[start : start + batch]
+            width = max(map(len, part))
+            ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in part])
+            mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in part])
+            written = policy.model.generate(ids, attention_mask=mask, do_sample=True, top_k=0, max_new_tokens=tokens)[
+                :, width:
+            ]
+            total += int((written != 0).sum())
+        return total
+
+    return run
+
+
+def rates(runs: Sequence[Run], repeats: int) -> list[float]:
+    """Median tokens per second of each, over interleaved repeats after one to warm up."""
+    seen: list[list[float]] = [[] for _ in runs]
+    for repeat in range(repeats + 1):
+        for run, rate in zip(runs, seen, strict=True):
+            start = time.perf_counter()
+            tokens = run(repeat)
+            rate.append(tokens / (time.perf_counter() - start))
+    return [statistics.median(rate[1:]) for rate in seen]
+
+
+def show(label: str, numerator: float, denominator: float, goal: str) -> None:
+    print(f"{label:<58} {numerator:>9.0f} {denominator:>9.0f} {numerator / denominator:>6.2f} {goal:>7}", flush=True)
+
+
+def varied_prompts(policy: Policy, count: int, longest: int) -> list[list[int]]:
+    """Prompts of 1 to ``longest`` tokens."""
+    generator = torch.Generator().manual_seed(1)
+    lengths = torch.randint(longest, (count,), generator=generator).tolist()
+    draw = torch.randint(2, policy.actions.size - 1, (count, longest), generator=generator).tolist()
+    return [[0, *row[:length]] for row, length in zip(draw, lengths, strict=True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tokens", type=int, default=64, help="new tokens per sample")
+    parser.add_argument("--batches", type=int, nargs="+", default=[16, 128])
+    parser.add_argument("--only", choices=["fixed", "varied", "backspace"], nargs="+")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    parts = arguments.only or ["fixed", "varied", "backspace"]
+    print(f"{arguments.threads} torch thread(s), medians of {arguments.repeats} interleaved repeats")
+    print(f"{'case':<58} {'ours/s':>9} {'base/s':>9} {'ratio':>6} {'goal':>7}")
+
+    if "fixed" in parts:
+        for width, layers, vocabulary, goal in ((128, 4, 2048, ">= 1.3"), (256, 6, 4096, ">= 1.1")):
+            for batch in arguments.batches:
+                policy = llama(width, layers, vocabulary)
+                prompts = [[0]] * batch
+                pair = [make(policy, prompts, arguments.tokens, batch) for make in (ours, theirs)]
+                label = f"Llama {width} wide, {layers} layers, vocabulary {vocabulary}, batch {batch}"
+                show(label, *rates(pair, arguments.repeats), goal)
+
+    if "varied" in parts:
+        policy = llama(128, 4, 2048, ends=True)
+        raise_probability(policy, policy.actions.eos, 0.12)
+        for batch in arguments.batches:
+            prompts = varied_prompts(policy, 4 * batch, 24)
+            pair = [make(policy, prompts, arguments.tokens, batch) for make in (ours, theirs)]
+            show(
+                f"answers of varying length, batch {batch}, {4 * batch} prompts",
+                *rates(pair, arguments.repeats),
+                ">= 2",
+            )
+
+    if "backspace" in parts:
+        for batch in arguments.batches:
+            policy = llama(128, 4, 2048, backspace=True)
+            without = replace(policy, actions=replace(policy.actions, bksp=None, forbidden=(0, 1, 2047)))
+            raise_probability(policy, 2047, 0.15)
+            prompts = [[0]] * (16 * batch)
+            pair = [ours(each, prompts, arguments.tokens, batch) for each in (policy, without)]
+            show(f"backspace over none, batch {batch}, {16 * batch} prompts", *rates(pair, arguments.repeats), ">= 0.9")
+            print(f"{'':<4}{count_rows(policy, prompts, arguments.tokens, batch)}")
+
+
+def count_rows(policy: Policy, prompts: Sequence[Sequence[int]], tokens: int, batch: int) -> str:
+    """Count the rows that pass through the model, against the actions taken."""
+    rows = 0
+
+    def count(_module: torch.nn.Module, _args: object, kwargs: dict[str, torch.Tensor]) -> None:
+        nonlocal rows
+        rows += kwargs["input_ids"].numel()
+
+    handle = policy.model.register_forward_pre_hook(count, with_kwargs=True)
+    walks = sample(policy, prompts, Decoder(), 0, max_new_tokens=tokens, max_actions=4 * tokens, batch_size=batch)
+    handle.remove()
+    erased = sum(action == policy.actions.bksp for walk in walks for action in walk.actions)
+    actions = sum(len(walk.actions) for walk in walks)
+    return (
+        f"{rows} row-forwards for {actions - erased} appended tokens of {len(walks)} samples, "
+        f"{erased} backspaces ({erased / actions:.1%} of the actions)"
+    )
+
+
+if __name__ == "__main__":
+    main()

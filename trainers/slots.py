@@ -1,0 +1,153 @@
+"""A key-value cache whose slot is the position in the visible text, so that rows may sit at different lengths.
+
+Appending writes the slot after the last visible token; erasing only moves the row's length back, and the next
+append overwrites the slot. No slot is ever dead, the cache never has to be compacted, and a row that has ended
+can be given to another prompt. It works with any Hugging Face model of full attention that takes explicit
+position ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+class _Layer(CacheLayerMixin):
+    """Keys and values of one layer, shape ``(rows, heads, capacity, width of a head)`` each."""
+
+    def __init__(self, owner: SlotModel) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.owner = owner
+        self.tables: list[Tensor] = []
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        for states in (key_states, value_states):
+            shape = (self.owner.rows, states.shape[1], self.owner.capacity, states.shape[3])
+            self.tables.append(states.new_zeros(shape))
+        self.is_initialized = True
+
+    def update(
+        self,
+        key_states: Tensor,
+        value_states: Tensor,
+        *args: Any,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        owner = self.owner
+        for table, states in zip(self.tables, (key_states, value_states), strict=True):
+            table[owner.write] = states if owner.prefilling else states[:, :, 0]
+        if owner.prefilling:
+            return key_states, value_states
+        keys, values = (table[: owner.active, :, : owner.width] for table in self.tables)
+        return keys, values
+
+    def get_seq_length(self) -> int:
+        return 0 if self.owner.prefilling else self.owner.width - 1
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.get_seq_length() + query_length, 0
+
+    def get_max_length(self) -> int:
+        return self.owner.capacity
+
+
+class SlotModel:
+    """A causal model with a slot cache of fixed size; rows ``0 .. n - 1`` are in use."""
+
+    def __init__(self, model: PreTrainedModel, rows: int, capacity: int) -> None:
+        """Make an empty cache; memory is touched only as slots are written.
+
+        Args:
+            model: a causal model of full attention, in evaluation mode.
+            rows: most rows in use at a time.
+            capacity: most positions of a row.
+
+        Raises:
+            ValueError: if a layer of the model is no full attention over ``capacity`` positions.
+        """
+        config = model.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        window = getattr(config, "sliding_window", None)
+        if getattr(config, "use_sliding_window", True) and window and capacity > window:
+            raise ValueError(f"generation over {capacity} positions needs full attention; the window is {window}")
+        if unknown := kinds - {"full_attention", "sliding_attention"}:
+            raise ValueError(f"generation needs a model of full attention; it has layers of {', '.join(unknown)}")
+        self.model, self.rows, self.capacity = model, rows, capacity
+        self.layers = [_Layer(self) for _ in range(config.num_hidden_layers)]
+        self.cache = Cache(layers=list(self.layers))
+        self.device = next(model.parameters()).device
+        self.index = torch.arange(max(rows, capacity), device=self.device)
+        self.seen = torch.zeros((), dtype=model.dtype, device=self.device)
+        self.hidden = torch.full_like(self.seen, torch.finfo(model.dtype).min)
+        self.prefilling = False
+        self.active, self.width = 0, 0
+        self.write: tuple[Any, ...] = ()
+
+    def prefill(self, rows: NDArray[np.int64], prompts: Sequence[Sequence[int]], **kwargs: Any) -> Any:
+        """Write the keys and values of prompts into rows, one each; return the model's output.
+
+        Prompts are padded on the right, where no token of theirs looks.
+        """
+        width = max(map(len, prompts))
+        ids = torch.tensor([[*prompt, *[prompt[-1]] * (width - len(prompt))] for prompt in prompts])
+        self.write = (torch.from_numpy(rows).to(self.device), slice(None), slice(0, width))
+        self.prefilling = True
+        positions = torch.arange(width).expand(len(prompts), -1)
+        output = self._forward(ids, positions, None, **kwargs)
+        self.prefilling = False
+        return output
+
+    def step(self, tokens: NDArray[np.int64], positions: NDArray[np.int64], **kwargs: Any) -> Any:
+        """Feed one token per row in use.
+
+        Args:
+            tokens: shape ``(n,)``.
+            positions: where each stands in its visible text, shape ``(n,)``; the row sees the slots up to there.
+            kwargs: passed through to the model.
+
+        Returns:
+            The model's output; its logits have shape ``(n, 1, actions)``.
+        """
+        self.active, self.width = len(tokens), int(positions.max()) + 1
+        at = torch.from_numpy(positions).to(self.device)
+        mask = None
+        if positions.min() + 1 == self.width:
+            self.write = (slice(0, self.active), slice(None), self.width - 1)
+        else:
+            self.write = (self.index[: self.active], slice(None), at)
+            mask = torch.where(self.index[: self.width] > at[:, None], self.hidden, self.seen)[:, None, None]
+        return self._forward(torch.from_numpy(tokens)[:, None], at[:, None], mask, **kwargs)
+
+    def copy(self, source: Tensor, target: Tensor, slots: slice | Tensor) -> None:
+        """Copy slots from the rows ``source`` to the rows ``target``, all read before any is written.
+
+        Args:
+            source: rows, shape ``(n,)``.
+            target: rows, shape ``(n,)``.
+            slots: the same of every row, or one of each, shape ``(n,)``.
+        """
+        for layer in self.layers:
+            for table in layer.tables:
+                table[target, :, slots] = table[source, :, slots]
+
+    def _forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, **kwargs: Any) -> Any:
+        return self.model(
+            input_ids=ids.to(self.device),
+            attention_mask=mask,
+            position_ids=positions.to(self.device),
+            cache=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+            **kwargs,
+        )
