@@ -3,7 +3,7 @@ PYTHON ?= python3
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
 
-.PHONY: setup leaderboard test lint
+.PHONY: setup leaderboard test lint bench
 
 setup: .venv/.ready
 
@@ -25,3 +25,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/loss_memory.py

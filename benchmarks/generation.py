@@ -7,18 +7,22 @@ tokens per second; the end of a text counts as one.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import GPT2TokenizerFast, LlamaConfig, LlamaForCausalLM
 
 from trainers.actions import ActionSpace
 from trainers.decoding import Decoder
 from trainers.generation import sample
 from trainers.policy import Policy
+from trainers.slots import SlotModel
 
 Run = Callable[[int], int]
 
@@ -48,14 +52,12 @@ def llama(width: int, layers: int, vocabulary: int, *, backspace: bool = False, 
 
 
 def raise_probability(policy: Policy, token: int, share: float) -> None:
-    """Shift the logit of a token, so that its probability is about ``share`` at every state."""
-    odds = torch.tensor(share / (1 - share) * policy.actions.size).log()
-
-    def shift(_module: torch.nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
-        output[..., token] += odds
-        return output
-
-    policy.model.get_output_embeddings().register_forward_hook(shift)
+    """Give a token about the probability ``share`` at every state, by a bias of the output layer."""
+    plain = policy.model.lm_head
+    policy.model.lm_head = torch.nn.Linear(plain.in_features, plain.out_features)
+    policy.model.lm_head.weight = plain.weight
+    with torch.no_grad():
+        policy.model.lm_head.bias.zero_()[token] = math.log(share / (1 - share) * policy.actions.size)
 
 
 def ours(policy: Policy, prompts: Sequence[Sequence[int]], tokens: int, batch: int) -> Run:
@@ -157,14 +159,16 @@ def main() -> None:
 def count_rows(policy: Policy, prompts: Sequence[Sequence[int]], tokens: int, batch: int) -> str:
     """Count the rows that pass through the model, against the actions taken."""
     rows = 0
+    logits = SlotModel.logits
 
-    def count(_module: torch.nn.Module, _args: object, kwargs: dict[str, torch.Tensor]) -> None:
+    def counted(model: SlotModel, fed: NDArray[np.int64], positions: NDArray[np.int64]) -> torch.Tensor:
         nonlocal rows
-        rows += kwargs["input_ids"].numel()
+        rows += len(fed)
+        return logits(model, fed, positions)
 
-    handle = policy.model.register_forward_pre_hook(count, with_kwargs=True)
+    SlotModel.logits = counted
     walks = sample(policy, prompts, Decoder(), 0, max_new_tokens=tokens, max_actions=4 * tokens, batch_size=batch)
-    handle.remove()
+    SlotModel.logits = logits
     erased = sum(action == policy.actions.bksp for walk in walks for action in walk.actions)
     actions = sum(len(walk.actions) for walk in walks)
     return (

@@ -62,9 +62,7 @@ class _Expansion:
         self.classes: dict[str, type] = {"model": ModelSpec, "budget": Budget, "optimization": Optimization}
         for name, cls in self.classes.items():
             check(cls, getattr(study, name), key / name)
-        self.decoders = {
-            name: plain(build(Decoder, table, key / "decoders" / name)) for name, table in study.decoders.items()
-        }
+        self.decoders = {name: build(Decoder, table, key / "decoders" / name) for name, table in study.decoders.items()}
 
     def plan(self) -> Plan:
         study, trials = self.study, list[Trial]()
@@ -79,7 +77,7 @@ class _Expansion:
             metrics = self._metrics(task, table, key)
             used.update(metric.name for metric in metrics)
             headlines[name] = self._headline(metrics, key)
-            decoders = self._decoders(table, key)
+            decoders = [self._decoders(table, key, trainer) for trainer, _, _ in trainers]
             model, budget = self._shared("model", (table, key)), self._shared("budget", (table, key))
             optimizations = [self._shared("optimization", (table, key), (other, at)) for _, other, at in trainers]
             trials += [
@@ -91,7 +89,7 @@ class _Expansion:
                     budget=budget,
                     optimization=optimization,
                     generation=plain(study.generation),
-                    decoders=decoders,
+                    decoders=served,
                     metrics=metrics,
                     seed=seed,
                     threads=study.threads,
@@ -99,7 +97,7 @@ class _Expansion:
                     versions=library_versions(),
                 )
                 for seed in study.chosen_seeds
-                for (trainer, _, _), optimization in zip(trainers, optimizations, strict=True)
+                for (trainer, _, _), optimization, served in zip(trainers, optimizations, decoders, strict=True)
             ]
         for name in study.metrics:
             if name not in used:
@@ -135,7 +133,8 @@ class _Expansion:
                 table = _merged(table, check(self.classes[name], layer[name], where))
         return plain(build(self.classes[name], table, where))
 
-    def _decoders(self, table: Table, key: Key) -> dict[str, dict[str, Any]]:
+    def _decoders(self, table: Table, key: Key, trainer: Component) -> dict[str, dict[str, Any]]:
+        """The decoders of a task that can serve the policies of a trainer."""
         names = table.get("decoders", list(self.decoders))
         key = key / "decoders"
         if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
@@ -143,7 +142,13 @@ class _Expansion:
         for name in names:
             if name not in self.decoders:
                 raise key.error(f"unknown decoder {name!r}{suggestion(name, self.decoders)}")
-        return {name: self.decoders[name] for name in names}
+        backspace = TRAINERS.load(trainer.use).backspace
+        served = {name: plain(self.decoders[name]) for name in names if self.decoders[name].serves(backspace)}
+        if not served:
+            raise key.error(
+                f"none of {', '.join(names)} can decode policies with <bksp>, as trainer {trainer.name!r} has"
+            )
+        return served
 
     def _metrics(self, task: Component, table: Table, key: Key) -> tuple[Component, ...]:
         """The metrics of a task: its own list unless the study replaces it, with the study's settings."""

@@ -49,7 +49,7 @@ def contrastive_search(
     Raises:
         ValueError: if the policy can erase: it would write and erase the same token for ever.
     """
-    if policy.actions.bksp is not None:
+    if not decoder.serves(policy.actions.bksp is not None):
         raise ValueError("decoder: penalty_alpha (contrastive search) needs a policy without <bksp>")
     count = max(1, batch_size // decoder.top_k)
     found: list[Sample] = []

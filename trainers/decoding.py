@@ -52,6 +52,10 @@ class Decoder:
                 if getattr(self, name) != off:
                     raise ValueError(f"decoder: {name} has no meaning in contrastive search (penalty_alpha > 0)")
 
+    def serves(self, backspace: bool) -> bool:
+        """Whether it can decode policies with (or without) ``<bksp>``."""
+        return not (backspace and self.penalty_alpha)
+
     def warp(self, logits: Tensor, bksp: int | None = None) -> Tensor:
         """Logits whose softmax is the distribution over actions.
 

@@ -136,7 +136,7 @@ class _Walks:
         never = torch.tensor(False, device=device)
         self.impossible = self.actions.mask(torch.zeros(self.actions.size, device=device), never)
         if self.actions.bksp is not None:
-            self.stack = torch.empty(self.size, max_new_tokens, self.actions.size, device=device)
+            self.stack = torch.empty(self.size * max_new_tokens, self.actions.size, device=device)
         self.n, self.waiting = 0, 0
         self.sample, self.start, self.depth, self.count, self.token = np.zeros((5, self.size), np.int64)
         self.log = np.zeros((self.size, max_actions), np.int64)
@@ -175,13 +175,16 @@ class _Walks:
     def _logits(self) -> Tensor:
         """Logits of every row's state, impossible actions masked, shape ``(n, actions)``."""
         depth = self.depth[: self.n]
-        output = self.model.step(self.token[: self.n], self.start[: self.n] + depth)
-        logits: Tensor = output.logits[:, -1].float().add_(self.impossible)
+        logits = self.model.logits(self.token[: self.n], self.start[: self.n] + depth).float().add_(self.impossible)
         if self.actions.bksp is not None:
             if not depth.all():
                 logits[torch.from_numpy(np.flatnonzero(depth == 0)), self.actions.bksp] = -torch.inf
-            self.stack[torch.arange(self.n), torch.from_numpy(depth)] = logits
+            self.stack.index_copy_(0, self._stacked(np.arange(self.n)), logits)
         return logits
+
+    def _stacked(self, rows: NDArray[np.int64]) -> Tensor:
+        """Where the stack holds the logits of the rows' states."""
+        return torch.from_numpy(rows * self.max_new_tokens + self.depth[rows]).to(self.model.device)
 
     def _act(self, logits: Tensor) -> NDArray[np.int64]:
         """Act in every row until it appends a token or ends; return the rows that ended."""
@@ -204,7 +207,7 @@ class _Walks:
             rows = rows[erased & ~over]
             if not len(rows):
                 break
-            logits = self.stack[torch.from_numpy(rows), torch.from_numpy(self.depth[rows])]
+            logits = self.stack.index_select(0, self._stacked(rows))
         for row in gone:
             self._finish(row)
         return np.array(sorted(gone), np.int64)
@@ -229,8 +232,8 @@ class _Walks:
         to, of = torch.from_numpy(target), torch.from_numpy(source)
         self.model.copy(of, to, slice(0, int((self.start + self.depth)[target].max())))
         if self.actions.bksp is not None:
-            deepest = int(self.depth[target].max())
-            self.stack[to, :deepest] = self.stack[of, :deepest]
+            stack, deepest = self.stack.view(self.size, self.max_new_tokens, -1), int(self.depth[target].max())
+            stack[to, :deepest] = stack[of, :deepest]
 
 
 def draw(logits: Tensor, uniforms: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def train(
         The policy.
 
     Raises:
-        TrainerError: if there are no examples, or a loss is not finite.
+        TrainerError: if there are no examples, a step has no action to learn from, or a loss is not finite.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -86,6 +86,8 @@ def train(
                 steps += loss.steps
                 for name, value in {"loss": float(loss.total.detach()), **loss.log}.items():
                     sums[name] = sums.get(name, 0.0) + value
+            if not steps:
+                raise TrainerError(f"nothing to learn from at step {step}: every completion of its batch is empty")
             if not math.isfinite(sums["loss"]):
                 raise TrainerError(f"the loss is {sums['loss']} at step {step}: lower the learning rate")
             torch._foreach_div_([parameter.grad for parameter in trainable if parameter.grad is not None], steps)

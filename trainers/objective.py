@@ -64,6 +64,7 @@ def terms(
     scale: float,
     divergence: Divergence,
     bksp: int | None = None,
+    semi_gradient: bool = False,
 ) -> Terms:
     """Discounted sums of the objective's terms over the expert's steps and the terminal states.
 
@@ -74,10 +75,11 @@ def terms(
         scale: takes logit units to the argument of phi (``Divergence.scale``).
         divergence: supplies phi.
         bksp: the action that erases, where there is one.
+        semi_gradient: V(s') is a constant to the gradient.
     """
     acts, ends = sequences.acts, sequences.terminal
     v = torch.where(ends, scores.q, scores.v)
-    v_next = torch.nn.functional.pad(v[:, 1:], (0, 1))
+    v_next = torch.nn.functional.pad((v.detach() if semi_gradient else v)[:, 1:], (0, 1))
     reward, v_before, v_after = (scores.q - gamma * v_next)[acts], v[acts], v_next[acts]
     discount = gamma ** sequences.step.to(v.dtype)
     end_value, end_discount, discount = v[ends], discount[ends], discount[acts]

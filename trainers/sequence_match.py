@@ -44,6 +44,7 @@ class SequenceMatch(Trainer):
         gamma: discount.
         value_weight: share of the data in the value term, the rest falls to roll-outs; None: 1/2, or 1
             where there is noise on the data alone.
+        semi_gradient: no gradient flows through V(s'), as with the target networks of Q-learning.
         levels: V(s) is the log-sum-exp of the "logits" alone, or a "head" of its own may shift it, which changes
             the objective but not the policy.
         level_warmup_share: share of the steps, after those that clone only, that trains the head alone.
@@ -61,6 +62,7 @@ class SequenceMatch(Trainer):
     c: float = 0.25
     gamma: float = 0.998
     value_weight: float | None = None
+    semi_gradient: bool = False
     levels: Levels = "logits"
     level_warmup_share: float = 0.0
     cloning_share: float = 0.5
@@ -170,6 +172,7 @@ class SequenceMatch(Trainer):
             scale=divergence.scale(self.alpha, self.c),
             divergence=divergence,
             bksp=policy.actions.bksp,
+            semi_gradient=self.semi_gradient,
         )
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from trainers.llama_step import LlamaStep, writes_out
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _Layer(CacheLayerMixin):
-    """Keys and values of one layer, shape ``(rows, heads, capacity, width of a head)`` each."""
+    """Keys and values of one layer, shape ``(rows, capacity, heads, width of a head)`` each: a slot is in one piece."""
 
     def __init__(self, owner: SlotModel) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -31,7 +33,7 @@ class _Layer(CacheLayerMixin):
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         for states in (key_states, value_states):
-            shape = (self.owner.rows, states.shape[1], self.owner.capacity, states.shape[3])
+            shape = (self.owner.rows, self.owner.capacity, states.shape[1], states.shape[3])
             self.tables.append(states.new_zeros(shape))
         self.is_initialized = True
 
@@ -45,11 +47,13 @@ class _Layer(CacheLayerMixin):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         owner = self.owner
-        for table, states in zip(self.tables, (key_states, value_states), strict=True):
-            table[owner.write] = states if owner.prefilling else states[:, :, 0]
         if owner.prefilling:
+            for table, states in zip(self.tables, (key_states, value_states), strict=True):
+                table[owner.write, : states.shape[2]] = states.transpose(1, 2)
             return key_states, value_states
-        keys, values = (table[: owner.active, :, : owner.width] for table in self.tables)
+        for table, states in zip(self.tables, (key_states, value_states), strict=True):
+            table.flatten(0, 1).index_copy_(0, owner.write, states[:, :, 0])
+        keys, values = (table[: owner.active, : owner.width].transpose(1, 2) for table in self.tables)
         return keys, values
 
     def get_seq_length(self) -> int:
@@ -86,13 +90,14 @@ class SlotModel:
         self.model, self.rows, self.capacity = model, rows, capacity
         self.layers = [_Layer(self) for _ in range(config.num_hidden_layers)]
         self.cache = Cache(layers=list(self.layers))
+        self.fast = LlamaStep(model, capacity) if writes_out(model) else None
         self.device = next(model.parameters()).device
         self.index = torch.arange(max(rows, capacity), device=self.device)
         self.seen = torch.zeros((), dtype=model.dtype, device=self.device)
         self.hidden = torch.full_like(self.seen, torch.finfo(model.dtype).min)
         self.prefilling = False
         self.active, self.width = 0, 0
-        self.write: tuple[Any, ...] = ()
+        self.write = self.index[:0]
 
     def prefill(self, rows: NDArray[np.int64], prompts: Sequence[Sequence[int]], **kwargs: Any) -> Any:
         """Write the keys and values of prompts into rows, one each; return the model's output.
@@ -101,12 +106,20 @@ class SlotModel:
         """
         width = max(map(len, prompts))
         ids = torch.tensor([[*prompt, *[prompt[-1]] * (width - len(prompt))] for prompt in prompts])
-        self.write = (torch.from_numpy(rows).to(self.device), slice(None), slice(0, width))
+        self.write = torch.from_numpy(rows).to(self.device)
         self.prefilling = True
         positions = torch.arange(width).expand(len(prompts), -1)
         output = self._forward(ids, positions, None, **kwargs)
         self.prefilling = False
         return output
+
+    def logits(self, tokens: NDArray[np.int64], positions: NDArray[np.int64]) -> Tensor:
+        """As ``step``, but return the logits alone, shape ``(n, actions)``; a plain Llama takes a shorter way."""
+        if self.fast is None:
+            logits: Tensor = self.step(tokens, positions).logits[:, -1]
+            return logits
+        at, mask = self._look(positions)
+        return self.fast(torch.from_numpy(tokens).to(self.device), at, mask, [layer.update for layer in self.layers])
 
     def step(self, tokens: NDArray[np.int64], positions: NDArray[np.int64], **kwargs: Any) -> Any:
         """Feed one token per row in use.
@@ -119,15 +132,17 @@ class SlotModel:
         Returns:
             The model's output; its logits have shape ``(n, 1, actions)``.
         """
-        self.active, self.width = len(tokens), int(positions.max()) + 1
-        at = torch.from_numpy(positions).to(self.device)
-        mask = None
-        if positions.min() + 1 == self.width:
-            self.write = (slice(0, self.active), slice(None), self.width - 1)
-        else:
-            self.write = (self.index[: self.active], slice(None), at)
-            mask = torch.where(self.index[: self.width] > at[:, None], self.hidden, self.seen)[:, None, None]
+        at, mask = self._look(positions)
         return self._forward(torch.from_numpy(tokens)[:, None], at[:, None], mask, **kwargs)
+
+    def _look(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+        """Aim the next step: where the rows write, and the mask of what they see."""
+        self.active, self.width = len(positions), int(positions.max()) + 1
+        at = torch.from_numpy(positions).to(self.device)
+        self.write = self.index[: self.active] * self.capacity + at
+        if positions.min() + 1 == self.width:
+            return at, None
+        return at, torch.where(self.index[: self.width] > at[:, None], self.hidden, self.seen)[:, None, None]
 
     def copy(self, source: Tensor, target: Tensor, slots: slice | Tensor) -> None:
         """Copy slots from the rows ``source`` to the rows ``target``, all read before any is written.
@@ -139,7 +154,7 @@ class SlotModel:
         """
         for layer in self.layers:
             for table in layer.tables:
-                table[target, :, slots] = table[source, :, slots]
+                table[target, slots] = table[source, slots]
 
     def _forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, **kwargs: Any) -> Any:
         return self.model(

@@ -26,6 +26,21 @@ def test_all_trials_of_a_study_have_their_own_identity_and_label():
     assert len({trial.identity for trial in found}) == len({trial.label for trial in found}) == len(found) == 45
 
 
+CONTRASTIVE = {"penalty_alpha": 0.6, "top_k": 4}
+
+
+def test_a_decoder_that_cannot_serve_a_trainer_is_left_out_of_its_trials():
+    found = trials(
+        trainers={"mle": {}, "behavioral_cloning": {}}, decoders={"ancestral": {}, "contrastive": CONTRASTIVE}, seeds=1
+    )
+    assert {trial.trainer.name: list(trial.decoders) for trial in found} == {
+        "mle": ["ancestral", "contrastive"],
+        "behavioral_cloning": ["ancestral"],
+    }
+    with pytest.raises(StudyError, match="none of contrastive can decode policies with <bksp>"):
+        trials(trainers={"behavioral_cloning": {}}, decoders={"contrastive": CONTRASTIVE})
+
+
 def test_an_explicit_default_changes_nothing():
     plainly = trials()
     written = trials(

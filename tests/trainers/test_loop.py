@@ -164,6 +164,9 @@ def test_a_loss_that_is_not_finite_stops_training(make_policy: MakePolicy, examp
 def test_misuse_is_refused(make_policy: MakePolicy, examples: Dataset, context: Context) -> None:
     with pytest.raises(TrainerError, match="no training examples"):
         fit(MaximumLikelihood(), make_policy(backspace=False), examples.select([]), context)
+    empty = Dataset.from_dict({"prompt": ["a", "b"], "completion": ["", ""], "finished": [False, False]})
+    with pytest.raises(TrainerError, match="every completion of its batch is empty"):
+        fit(MaximumLikelihood(), make_policy(backspace=False), empty, context)
     with pytest.raises(TrainerError, match="overrides neither"):
         fit(Trainer(), make_policy(backspace=False), examples, context)
     with pytest.raises(ValueError, match=r"accumulation must lie in \[1, batch_size = 4\]"):

@@ -84,6 +84,28 @@ def test_without_curvature_it_is_discounted_maximum_likelihood(gamma: float, fin
         torch.testing.assert_close(-negative_log_likelihood(scores(logits, sequences), sequences), likelihood)
 
 
+def test_a_semi_gradient_leaves_the_objective_and_stops_at_the_successor() -> None:
+    sequences = collate([trajectory([0], finished=False)], BKSP)
+    logits = random_logits(sequences)
+    found = [
+        terms(
+            scores(logits, sequences),
+            sequences,
+            gamma=0.9,
+            scale=0.1,
+            divergence=DIVERGENCES["chi2_mixture"],
+            semi_gradient=semi,
+        )
+        for semi in (False, True)
+    ]
+    for name in ("match", "value", "penalty"):
+        full, semi = (getattr(each, name) for each in found)
+        torch.testing.assert_close(full, semi)
+        at_successor = [torch.autograd.grad(each, logits, retain_graph=True)[0][0, 1] for each in (full, semi)]
+        assert at_successor[0].any()
+        assert not at_successor[1].any()
+
+
 def test_the_objective_is_not_invariant_to_levels_but_likelihood_is() -> None:
     sequences = collate([trajectory([0, 1, 2])], BKSP)
     logits = random_logits(sequences)

@@ -23,8 +23,25 @@ WIDTHS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "
 def models(attention: str) -> list[PreTrainedModel]:
     torch.manual_seed(0)
     llama = LlamaConfig(vocab_size=11, num_key_value_heads=2, **WIDTHS, attn_implementation=attention)
+    odd = LlamaConfig(
+        vocab_size=11,
+        head_dim=6,
+        attention_bias=True,
+        mlp_bias=True,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 100.0},
+        attn_implementation=attention,
+        **WIDTHS,
+    )
     gpt2 = GPT2Config(vocab_size=11, n_embd=16, n_layer=2, n_head=2, n_positions=32, attn_implementation=attention)
-    return [LlamaForCausalLM(llama).eval(), GPT2LMHeadModel(gpt2).eval()]
+    return [LlamaForCausalLM(llama).eval(), biased(LlamaForCausalLM(odd)).eval(), GPT2LMHeadModel(gpt2).eval()]
+
+
+def biased(model: PreTrainedModel) -> PreTrainedModel:
+    """No parameter is 0 or 1, as biases and norms of a fresh model are."""
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return model
 
 
 MODELS = [*models("sdpa"), *models("eager")]
@@ -59,9 +76,9 @@ def test_logits_of_every_state_are_those_of_the_plain_text(
                 del text[max(len(prompt), len(text) - erased) :]
                 text.append(token)
         tokens, positions = np.array([(text[-1], len(text) - 1) for text in texts]).T.copy()
-        logits = slots.step(tokens, positions).logits[:, -1]
-        for text, found in zip(texts, logits, strict=True):
-            torch.testing.assert_close(found, model(torch.tensor([text])).logits[0, -1], atol=1e-5, rtol=1e-5)
+        for logits in (slots.step(tokens, positions).logits[:, -1], slots.logits(tokens, positions)):
+            for text, found in zip(texts, logits, strict=True):
+                torch.testing.assert_close(found, model(torch.tensor([text])).logits[0, -1], atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
