@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-Need = Literal["policy", "language"]
+Need = Literal["policy", "language", "judge"]
+Judge = Callable[[Sequence[int], str, bool], bool]
+"""``(token ids of a completion, reference, ended)``: is it right, or if it has not ended, can it still become so?"""
 
 
 class MetricError(ValueError):
@@ -118,7 +120,10 @@ class MetricContext:
     Attributes:
         policy: the policy that wrote the generations.
         language: the finite language of the task.
+        judge: tells right completions from wrong ones, where the truth is known.
+        error_tokens: texts that are plausible errors, each one token.
         prompts, completions, finished: the held-out examples.
+        real: further real completions, of other examples than these: what a ceiling is measured with.
         decoder: the decoder of the generations, passed through to the policy.
         max_new_tokens, max_actions: bounds under which the generations were drawn.
         cache: folder for features; None: no cache on disk.
@@ -127,9 +132,12 @@ class MetricContext:
 
     policy: ScoredPolicy | None = None
     language: FiniteLanguage | None = None
+    judge: Judge | None = None
+    error_tokens: Sequence[str] = ()
     prompts: Sequence[str] = ()
     completions: Sequence[str] = ()
     finished: Sequence[bool] = ()
+    real: Sequence[str] = ()
     decoder: Any = None
     max_new_tokens: int | None = None
     max_actions: int | None = None
@@ -160,6 +168,9 @@ class Metric(ABC):
     minimum_n: ClassVar[int] = 1
     """Fewest generations for which the metric means anything."""
 
+    minimum_reason: ClassVar[str] = ""
+    """Why it means nothing with fewer."""
+
     @abstractmethod
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         """Return numbers by name, a subset of ``values``.
@@ -178,7 +189,8 @@ class Metric(ABC):
         """Raise MetricError unless there is enough to compute the metric from."""
         name = type(self).__name__
         if len(generations) < self.minimum_n:
-            raise MetricError(f"{name} needs at least {self.minimum_n} generations, got {len(generations)}")
+            reason = self.minimum_reason and f": {self.minimum_reason}"
+            raise MetricError(f"{name} needs at least {self.minimum_n} generations, got {len(generations)}{reason}")
         absent = [column for column in self.columns if column not in generations.columns]
         if absent:
             raise MetricError(f"{name} reads the columns {absent}, which this table of generations does not have")

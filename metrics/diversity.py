@@ -9,25 +9,32 @@ Where a corpus has texts of T tokens with ``T - n + 1`` n-grams each:
 - ``entropy_n = -sum f ln f`` over corpus frequencies f, in nats.
 
 ``distinct_n`` and ``entropy_n`` depend on the number of tokens, so they compare only corpora of equal size.
+
+Optional are ``zipf``, the slope of frequency over rank (Holtzman et al. 2020, arXiv 1904.09751), and ``self_bleu``
+(see ``metrics.self_bleu``).
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.special import entr
 
 from metrics.base import KnownAnswer, Metric, MetricContext, MetricError, Value
+from metrics.ngrams import ORDERS, NgramCounts, count_ngrams
+from metrics.self_bleu import self_bleu
 
-ORDERS = (1, 2, 3, 4)
+ZIPF_RANKS = 5000
+"""Most frequent tokens that the Zipf coefficient is fitted to, as in the source."""
 
 
-def ngram_statistics(sequences: Sequence[Sequence[int]]) -> dict[str, float]:
+def ngram_statistics(sequences: Sequence[ArrayLike]) -> dict[str, float]:
     """Statistics of the n-grams of a corpus (formulas at the top of this module).
 
     Args:
@@ -39,28 +46,44 @@ def ngram_statistics(sequences: Sequence[Sequence[int]]) -> dict[str, float]:
         order of which the corpus has no n-gram is left out, and ``diversity`` unless it has all three.
 
     Raises:
-        MetricError: if no text has a token.
+        MetricError: if no text has a token, or something is no token id (see ``metrics.ngrams.count_ngrams``).
     """
-    texts = [np.asarray(sequence).tolist() for sequence in sequences]
-    if not any(texts):
-        raise MetricError(f"n-gram statistics need at least one token, but all {len(texts)} texts are empty")
+    return _statistics(count_ngrams(sequences), len(sequences))
+
+
+def _statistics(counts: Mapping[int, NgramCounts], texts: int) -> dict[str, float]:
+    if not counts:
+        raise MetricError(f"n-gram statistics need at least one token, but all {texts} texts are empty")
     statistics: dict[str, float] = {}
-    for order in ORDERS:
-        grams = [list(zip(*(text[start:] for start in range(order)), strict=False)) for text in texts]
-        grams = [text for text in grams if text]
-        if not grams:
-            break
-        corpus = Counter(gram for text in grams for gram in text)
-        total, unique = corpus.total(), [len(set(text)) for text in grams]
+    for order, found in counts.items():
+        total = int(found.totals.sum())
         if order > 1:
-            statistics[f"rep_{order}"] = 1 - sum(unique) / total
-        statistics[f"distinct_{order}"] = len(corpus) / total
-        statistics[f"entropy_{order}"] = sum(count / total * math.log(total / count) for count in corpus.values())
+            statistics[f"rep_{order}"] = 1 - int(found.uniques.sum()) / total
+        statistics[f"distinct_{order}"] = len(found.occurrences) / total
+        shares = found.occurrences / total
+        statistics[f"entropy_{order}"] = float(entr(shares).sum())
         if order == 4:
-            repeated = [1 - distinct / len(text) for distinct, text in zip(unique, grams, strict=True)]
-            statistics["seq_rep_4"] = math.fsum(repeated) / len(grams)
+            statistics["seq_rep_4"] = math.fsum(1 - found.uniques / found.totals) / len(found.totals)
             statistics["diversity"] = math.prod(1 - statistics[f"rep_{n}"] for n in ORDERS[1:])
     return statistics
+
+
+def zipf_coefficient(occurrences: ArrayLike, ranks: int = ZIPF_RANKS) -> float | None:
+    """Exponent s of the power law ``frequency ~ rank**-s``, by least squares in logarithms.
+
+    Args:
+        occurrences: how often each different token occurs, shape ``(different,)``, at least 1 each.
+        ranks: most frequent tokens that the line is fitted to.
+
+    Returns:
+        s, 0 where all are equally frequent; None for fewer than two different tokens, through which no line goes.
+    """
+    frequencies = np.sort(np.asarray(occurrences, np.float64))[::-1][:ranks]
+    if len(frequencies) < 2:
+        return None
+    rank = np.log(np.arange(1, len(frequencies) + 1))
+    rank -= rank.mean()
+    return float(-(rank @ np.log(frequencies)) / (rank @ rank))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +92,14 @@ class Diversity(Metric):
 
     Directions are those of the sources. Gibberish is the most diverse text of all: read these numbers beside
     MAUVE, and beside those of human text.
+
+    Attributes:
+        zipf: report the Zipf coefficient of the tokens; left out where fewer than two are different.
+        self_bleu: report self-BLEU of this many texts, or of all if there are fewer; 0: do not.
     """
+
+    zipf: bool = False
+    self_bleu: int = 0
 
     columns: ClassVar[tuple[str, ...]] = ("completion_ids",)
     values: ClassVar[Mapping[str, Value]] = {
@@ -80,16 +110,30 @@ class Diversity(Metric):
         **{
             f"entropy_{order}": Value(higher_is_better=None, range=(0, math.inf), unit="nats") for order in (1, 2, 3, 4)
         },
+        "zipf": Value(higher_is_better=None, range=(0, math.inf)),
+        "self_bleu": Value(higher_is_better=False, range=(0, 1)),
     }
+
+    def __post_init__(self) -> None:
+        if self.self_bleu < 0 or self.self_bleu == 1:
+            raise ValueError(f"Diversity: self_bleu must be 0 (off) or at least 2 texts, got {self.self_bleu}")
 
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         self.check(generations, context)
-        return ngram_statistics(generations["completion_ids"].tolist())
+        texts = generations["completion_ids"].tolist()
+        counts = count_ngrams(texts)
+        statistics = _statistics(counts, len(texts))
+        if self.zipf and (slope := zipf_coefficient(counts[1].occurrences)) is not None:
+            statistics["zipf"] = slope
+        if self.self_bleu:
+            statistics["self_bleu"] = self_bleu(texts, at_most=self.self_bleu, seed=context.seed)
+        return statistics
 
     @classmethod
     def known_answers(cls) -> list[KnownAnswer]:
         cat = cls().compute(_table([[0, 1, 2, 3, 0, 4] * 2]), MetricContext())
         uniform = cls().compute(_table([[0], [1], [2], [3]]), MetricContext())
+        harmonic = cls(zipf=True).compute(_table([[0] * 12 + [1] * 6, [2] * 4 + [3] * 3]), MetricContext())
         case = "'the cat sat on the mat' twice, words"
         return [
             KnownAnswer(case + ": rep_2", cat["rep_2"], 5 / 11),
@@ -99,6 +143,7 @@ class Diversity(Metric):
             KnownAnswer(case + ": seq_rep_4", cat["seq_rep_4"], 3 / 9),
             KnownAnswer("four different tokens: entropy_1", uniform["entropy_1"], math.log(4)),
             KnownAnswer("four different tokens: distinct_1", uniform["distinct_1"], 1),
+            KnownAnswer("frequencies 12, 6, 4, 3: zipf", harmonic["zipf"], 1),
         ]
 
 

@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 from scipy.special import entr, rel_entr
 
 from metrics.base import FiniteLanguage, KnownAnswer, Metric, MetricContext, MetricError, Need, ScoredPolicy, Value
-from metrics.endings import bounded_endings, unbounded_endings
+from metrics.compounding import error_curves
+from metrics.endings import FinalTexts, final_texts
+from metrics.injection import recovery
 from metrics.tabular import TabularLanguage, TabularPolicy
-from metrics.tree import text_tree
+from metrics.tree import TextTree, text_tree
+
+POSITIONS = 20
+"""Positions of the curves that are reported: with two symbols the tree of texts can be no deeper."""
 
 
 def final_text_distribution(
@@ -44,19 +49,28 @@ def final_text_distribution(
         MetricError: if the tree of texts cannot be enumerated (see ``metrics.tree.text_tree``), or a bound is
             not positive.
     """
+    tree = _tree(policy, language, decoder, max_new_tokens, max_actions)
+    return _strings(final_texts(tree, max_actions), language)
+
+
+def _tree(
+    policy: ScoredPolicy, language: FiniteLanguage, decoder: Any, max_new_tokens: int | None, max_actions: int | None
+) -> TextTree:
     if max_actions is not None and max_actions < 1:
         raise MetricError(f"max_actions must be at least 1, got {max_actions}")
     depth = language.max_length + 1 if max_new_tokens is None else max_new_tokens
-    tree = text_tree(policy, language.alphabet, depth, decoder)
-    endings = unbounded_endings(tree) if max_actions is None else bounded_endings(tree, max_actions)
+    return text_tree(policy, language.alphabet, depth, decoder)
+
+
+def _strings(final: FinalTexts, language: FiniteLanguage) -> NDArray[np.float64]:
     width = len(language.alphabet)
     valid = np.zeros(len(language.strings) + 1)
     for position, string in enumerate(language.strings):
-        if len(string) < depth:
+        if len(string) < len(final.ended):
             node = 0
             for symbol in string:
                 node = node * width + symbol
-            valid[position] = endings[len(string)][node]
+            valid[position] = final.ended[len(string)][node]
     valid[-1] = max(0.0, 1 - valid.sum())
     return valid
 
@@ -77,6 +91,10 @@ class Exact(Metric):
     - ``invalid_mass``: probability under Q of everything that is no string of the language.
     - ``exact_entropy``: entropy of Q given a valid string, in nats, to be compared with that of P. Left out where
       Q writes no valid string.
+    - ``free_running_error_t``, ``teacher_forced_error_t`` and their difference ``excess_error_t`` at position t, 1 to
+      20: how errors compound (see ``metrics.compounding``). Left out where no text gets so far.
+    - ``recovery``: probability of a valid final text after one wrong symbol (see ``metrics.injection``). Left out
+      where no symbol is wrong.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"policy", "language"})
@@ -90,20 +108,29 @@ class Exact(Metric):
         "chi2_mixture": Value(higher_is_better=False, range=(0, 1)),
         "invalid_mass": Value(higher_is_better=False, range=(0, 1)),
         "exact_entropy": Value(higher_is_better=None, range=(0, math.inf), unit="nats"),
+        **{f"free_running_error_{t}": Value(higher_is_better=False, range=(0, 1)) for t in range(1, POSITIONS + 1)},
+        **{f"teacher_forced_error_{t}": Value(higher_is_better=False, range=(0, 1)) for t in range(1, POSITIONS + 1)},
+        **{f"excess_error_{t}": Value(higher_is_better=False, range=(-1, 1)) for t in range(1, POSITIONS + 1)},
+        "recovery": Value(higher_is_better=True, range=(0, 1)),
     }
 
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         self.check(generations, context)
         assert context.policy is not None
         assert context.language is not None
-        written = final_text_distribution(
-            context.policy,
-            context.language,
-            decoder=context.decoder,
-            max_new_tokens=context.max_new_tokens,
-            max_actions=context.max_actions,
-        )
-        return divergences(np.append(context.language.probabilities, 0.0), written)
+        language, bound = context.language, context.max_actions
+        tree = _tree(context.policy, language, context.decoder, context.max_new_tokens, bound)
+        final = final_texts(tree, bound)
+        statistics = divergences(np.append(language.probabilities, 0.0), _strings(final, language))
+        free, forced = error_curves(tree, final, language)
+        for position in range(1, min(len(free), POSITIONS) + 1):
+            statistics[f"free_running_error_{position}"] = float(free[position - 1])
+            statistics[f"teacher_forced_error_{position}"] = float(forced[position - 1])
+            statistics[f"excess_error_{position}"] = float(free[position - 1] - forced[position - 1])
+        chance = recovery(tree, language, bound)
+        if chance is not None:
+            statistics["recovery"] = chance
+        return {name: value for name, value in statistics.items() if math.isfinite(value)}
 
     @classmethod
     def known_answers(cls) -> list[KnownAnswer]:
@@ -113,6 +140,13 @@ class Exact(Metric):
         coin = TabularLanguage(("a",), 1, ((), (0,)), np.array([2 / 3, 1 / 3]))
         eraser = TabularPolicy("a", lambda visible: (0, 0.5, 0.5) if visible else (0.5, 0.5, 0), backspace=True)
         erased = cls().compute(pd.DataFrame(), MetricContext(policy=eraser, language=coin))
+        twice = TabularLanguage(("a", "b"), 2, ((0, 0),), np.array([1.0]))
+        slipping = TabularPolicy("ab", lambda visible: (0.75, 0.25, 0) if len(visible) < 2 else (0, 0, 1))
+        slipped = cls().compute(pd.DataFrame(), MetricContext(policy=slipping, language=twice))
+        careful = TabularPolicy(
+            "ab", lambda visible: (0, 0, 0, 1) if 1 in visible else (*slipping.table(visible), 0), backspace=True
+        )
+        mended = cls().compute(pd.DataFrame(), MetricContext(policy=careful, language=twice))
         case = "(.7, .2, .1) against (.1, .3, .6): "
         kl_forward = 0.7 * math.log(7) + 0.2 * math.log(2 / 3) + 0.1 * math.log(1 / 6)
         kl_reverse = 0.1 * math.log(1 / 7) + 0.3 * math.log(3 / 2) + 0.6 * math.log(6)
@@ -129,6 +163,10 @@ class Exact(Metric):
                 erased["exact_entropy"],
                 math.log(3) - 2 / 3 * math.log(2),
             ),
+            KnownAnswer("errs once in four symbols: excess_error_2", slipped["excess_error_2"], 0.25 * 0.75),
+            KnownAnswer("errs once in four symbols: recovery", slipped["recovery"], 0),
+            KnownAnswer("erases every error: excess_error_2", mended["excess_error_2"], -0.25),
+            KnownAnswer("erases every error: recovery", mended["recovery"], 1),
         ]
 
 

@@ -10,9 +10,26 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from metrics.base import KnownAnswer, Metric, MetricContext, MetricError, Need, Value
 from metrics.tabular import TabularPolicy
+
+
+def pooled_perplexity(scores: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
+    """``exp(-sum scores / sum counts)``: perplexity per token over all texts together.
+
+    Args:
+        scores: finite log-probabilities, nats, shape ``(n,)``.
+        counts: numbers of tokens, shape ``(n,)``, not all 0.
+
+    Raises:
+        MetricError: if it is too large for a float.
+    """
+    rate = -math.fsum(scores) / int(counts.sum())
+    if rate > math.log(sys.float_info.max):
+        raise MetricError(f"Perplexity is too large for a number: exp({rate:.0f}) per token")
+    return math.exp(rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +65,7 @@ class Perplexity(Metric):
             )
         if counts.sum() == 0:
             raise MetricError("Perplexity needs at least one token, but all held-out completions are empty")
-        rate = -math.fsum(scores) / int(counts.sum())
-        if rate > math.log(sys.float_info.max):
-            raise MetricError(f"Perplexity is too large for a number: exp({rate:.0f}) per token")
-        return {"perplexity": math.exp(rate)}
+        return {"perplexity": pooled_perplexity(scores, counts)}
 
     @classmethod
     def known_answers(cls) -> list[KnownAnswer]:

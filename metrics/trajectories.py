@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pandas as pd
 
-from metrics.base import KnownAnswer, Metric, MetricContext, MetricError, Value
+from metrics.base import Actions, Judge, KnownAnswer, Metric, MetricContext, MetricError, Value
+from metrics.tabular import TabularPolicy
+from metrics.walks import Erasure, Walk, walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +24,44 @@ class Trajectories(Metric):
     - ``actions_per_token``: actions per action that counts in the end (a visible token, or the end of sequence):
       1 without backspace, and the price of sampling with it;
     - ``finished_share``: share of texts that end with the end-of-sequence action;
-    - ``length_mean``: visible tokens per text.
+    - ``length_mean``: visible tokens per text;
+    - ``wasted_actions``: actions per text that left no trace: each backspace, and the token that it erased.
+
+    From the actions themselves, where the policy is there to say which of them erases, and anything was erased:
+
+    - ``erase_depth``: tokens erased per run of backspaces;
+    - ``oscillation``: share of the runs after which the token that had stood there was written again.
+
+    Where the truth is known too, a token is wrong if no right completion begins with the text up to it:
+
+    - ``erased_wrong_share``, ``erased_right_share``: of the erased tokens, those that were wrong, or right;
+    - ``erasure_recall``: of the wrong tokens, those that were erased;
+    - ``recovered_share``: of the texts in which a wrong token was written, those that are right in the end.
+
+    A share of nothing is left out.
     """
 
-    columns: ClassVar[tuple[str, ...]] = ("completion_ids", "finish", "n_actions", "n_backspaces")
+    columns: ClassVar[tuple[str, ...]] = (
+        "completion_ids",
+        "reference",
+        "actions",
+        "finish",
+        "n_actions",
+        "n_backspaces",
+    )
     values: ClassVar[Mapping[str, Value]] = {
         "backspace_rate": Value(higher_is_better=None, range=(0, 1), unit="per action"),
         "erased_share": Value(higher_is_better=None, range=(0, 1)),
         "actions_per_token": Value(higher_is_better=None, range=(1, math.inf), unit="per token"),
         "finished_share": Value(higher_is_better=None, range=(0, 1)),
         "length_mean": Value(higher_is_better=None, range=(0, math.inf), unit="tokens"),
+        "wasted_actions": Value(higher_is_better=None, range=(0, math.inf), unit="per text"),
+        "erase_depth": Value(higher_is_better=None, range=(1, math.inf), unit="tokens"),
+        "oscillation": Value(higher_is_better=False, range=(0, 1)),
+        "erased_wrong_share": Value(higher_is_better=True, range=(0, 1)),
+        "erased_right_share": Value(higher_is_better=False, range=(0, 1)),
+        "erasure_recall": Value(higher_is_better=True, range=(0, 1)),
+        "recovered_share": Value(higher_is_better=True, range=(0, 1)),
     }
 
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
@@ -46,25 +77,88 @@ class Trajectories(Metric):
             "erased_share": float((generations["n_backspaces"] > 0).mean()),
             "finished_share": float(finished.mean()),
             "length_mean": float(lengths.mean()),
+            "wasted_actions": 2 * backspaces / len(generations),
         }
-        return statistics | ({"actions_per_token": actions / kept} if kept else {})
+        if kept:
+            statistics["actions_per_token"] = actions / kept
+        if context.policy is not None:
+            walks = _walks(generations, context.policy.actions)
+            statistics |= _erasing([each for one in walks for each in one.erasures])
+            if context.judge is not None:
+                ends = zip(walks, generations["reference"], finished.tolist(), strict=True)
+                statistics |= _judged(list(ends), context.judge)
+        return statistics
 
     @classmethod
     def known_answers(cls) -> list[KnownAnswer]:
         table = pd.DataFrame(
             {
-                "completion_ids": [[5, 6], [5]],
+                "completion_ids": [[0, 1], [0]],
+                "reference": ["ab", "ab"],
+                "actions": [[0, 0, 3, 3, 0, 1, 2], [0]],
                 "finish": ["eos", "length"],
                 "n_actions": [7, 1],
                 "n_backspaces": [2, 0],
             }
         )
-        measured = cls().compute(table, MetricContext())
+        policy = TabularPolicy("ab", lambda _: (0.25,) * 4, backspace=True)
+
+        def judge(ids: Sequence[int], reference: str, ended: bool) -> bool:
+            text = "".join("ab"[i] for i in ids)
+            return text == reference if ended else reference.startswith(text)
+
+        measured = cls().compute(table, MetricContext(policy=policy, judge=judge))
         expected = {
             "backspace_rate": 2 / 8,
             "erased_share": 1 / 2,
             "actions_per_token": 8 / 4,
             "finished_share": 1 / 2,
             "length_mean": 3 / 2,
+            "wasted_actions": 4 / 2,
+            "erase_depth": 2 / 1,
+            "oscillation": 1,
+            "erased_wrong_share": 1 / 2,
+            "erased_right_share": 1 / 2,
+            "erasure_recall": 1,
+            "recovered_share": 1,
         }
         return [KnownAnswer(f"two texts: {name}", measured[name], answer) for name, answer in expected.items()]
+
+
+def _walks(generations: pd.DataFrame, actions: Actions) -> list[Walk]:
+    walks = []
+    for row, taken in enumerate(generations["actions"]):
+        try:
+            walks.append(walk([int(action) for action in taken], actions))
+        except MetricError as error:
+            raise MetricError(f"row {row} of the generations: {error}") from error
+    return walks
+
+
+def _erasing(erasures: Sequence[Erasure]) -> dict[str, float]:
+    if not erasures:
+        return {}
+    return {
+        "erase_depth": sum(each.depth for each in erasures) / len(erasures),
+        "oscillation": sum(each.undone for each in erasures) / len(erasures),
+    }
+
+
+def _judged(ends: Sequence[tuple[Walk, str, bool]], judge: Judge) -> dict[str, float]:
+    """Statistics of walks, each with its reference and whether it ended with the end of sequence."""
+    written: Counter[tuple[bool, bool]] = Counter()
+    recovered = []
+    for one, reference, ended in ends:
+        right = [judge(token.text, reference, False) for token in one.tokens]
+        written.update(zip(right, (token.erased for token in one.tokens), strict=True))
+        if not all(right):
+            recovered.append(ended and judge(one.text, reference, True))
+    erased_right, erased_wrong, kept_wrong = written[True, True], written[False, True], written[False, False]
+    statistics = {}
+    if erased_right + erased_wrong:
+        statistics["erased_wrong_share"] = erased_wrong / (erased_right + erased_wrong)
+        statistics["erased_right_share"] = erased_right / (erased_right + erased_wrong)
+    if recovered:
+        statistics["erasure_recall"] = erased_wrong / (erased_wrong + kept_wrong)
+        statistics["recovered_share"] = sum(recovered) / len(recovered)
+    return statistics

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from tasks.base import MetricSpec, Split, Task, TaskError, Tokenizer
+from tasks.base import Judge, MetricSpec, Split, Task, TaskError, Tokenizer
 from tasks.examples import examples_table
 from tasks.mathematics import BASES, Generator, Problem
 from tasks.settings import SPLITS, require_whole, split_number
@@ -73,6 +73,16 @@ class Arithmetic(Task):
     def error_tokens(self) -> tuple[str, ...]:
         """The digits of the largest base, and the minus sign."""
         return (*DIGITS[: self.max_base], "-")
+
+    def judge(self) -> Judge:
+        """The answer is right but for white space at both ends."""
+
+        def right(completion: str, reference: str, ended: bool) -> bool:
+            if completion.strip() == reference.strip():
+                return True
+            return not ended and reference.startswith(completion.lstrip())
+
+        return right
 
     def corpus(self) -> Iterator[str]:
         """Yield the training questions with their answers.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Split = Literal["train", "validation", "test"]
+
+Judge = Callable[[str, str, bool], bool]
+"""``(completion, reference, ended)``: is it right, or if it has not ended, can it still become so?"""
 
 
 class TaskError(ValueError):
@@ -52,6 +55,10 @@ class Task(ABC):
     def error_tokens(self) -> tuple[str, ...]:
         """Strings, each one token, that make plausible mistakes (noise of kind ``task``)."""
         return ()
+
+    def judge(self) -> Judge | None:
+        """Return what tells right completions from wrong ones; None where the truth is not known."""
+        return None
 
     @property
     @abstractmethod

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from tasks.automaton import Automaton
-from tasks.base import MetricSpec, Split, Task, TaskError, Tokenizer
+from tasks.base import Judge, MetricSpec, Split, Task, TaskError, Tokenizer
 from tasks.examples import examples_table
 from tasks.settings import SPLITS, require_whole, split_number
 
@@ -148,6 +148,16 @@ class LanguageTask(Task):
             f"LanguageTask: among {TRIES} automata with states={self.states}, branching={self.branching}, "
             f"max_length={self.max_length} none uses all of symbols={self.symbols}; lower symbols or raise the others"
         )
+
+    def judge(self) -> Judge:
+        """Every string of the language is right, whatever the reference.
+
+        Raises:
+            TaskError: if the language cannot be built.
+        """
+        strings = {self.language.text(symbols) for symbols in self.language.strings}
+        beginnings = {string[:length] for string in strings for length in range(len(string) + 1)}
+        return lambda completion, _, ended: completion in (strings if ended else beginnings)
 
     def corpus(self) -> Iterator[str]:
         """Yield the training strings.

@@ -76,3 +76,25 @@ def test_metric_reads_ids_from_a_stored_table(tmp_path):
     table.to_parquet(tmp_path / "generations.parquet")
     stored = pd.read_parquet(tmp_path / "generations.parquet")
     assert Diversity().compute(stored, MetricContext()) == Diversity().compute(table, MetricContext())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ([5], {"distinct_1": 1, "entropy_1": 0}),
+        ([70000], {"distinct_1": 1, "entropy_1": 0}),
+        ([2**16, 2**16], {"distinct_1": 0.5, "entropy_1": 0, "distinct_2": 1, "entropy_2": 0, "rep_2": 0}),
+    ],
+)
+def test_one_text(text, expected):
+    assert ngram_statistics([text]) == expected
+
+
+def test_ids_beyond_16_bits_are_told_apart():
+    assert ngram_statistics([[0, 2**16]])["distinct_1"] == 1
+    assert ngram_statistics([[0, 1, 2**16, 2**16 + 1]])["entropy_1"] == pytest.approx(math.log(4))
+
+
+def test_bad_ids_in_a_table_are_a_metric_error():
+    with pytest.raises(MetricError, match="text 1 has the token id -7"):
+        Diversity().compute(pd.DataFrame({"completion_ids": [[1], [-7]]}), MetricContext())

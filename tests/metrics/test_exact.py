@@ -160,8 +160,11 @@ def test_a_policy_equal_to_the_language(noise):
     measured = Exact().compute(pd.DataFrame(), context)
     entropy = -float(AB.probabilities @ np.log(AB.probabilities))
     assert measured.pop("exact_entropy") == pytest.approx(entropy)
-    assert measured == pytest.approx(dict.fromkeys(measured, 0), abs=1e-12)
-    assert {"kl_forward", "kl_reverse"} <= measured.keys()
+    distances = ["kl_forward", "kl_reverse", "total_variation", "jensen_shannon", "chi2_mixture", "invalid_mass"]
+    assert [measured[name] for name in distances] == pytest.approx([0] * 6, abs=1e-12)
+    assert [measured[f"free_running_error_{t}"] for t in (1, 2, 3)] == pytest.approx([0] * 3, abs=1e-12)
+    assert [measured[f"teacher_forced_error_{t}"] for t in (1, 2, 3)] == pytest.approx([noise] * 3, abs=1e-12)
+    assert [measured[f"excess_error_{t}"] for t in (1, 2, 3)] == pytest.approx([-noise] * 3, abs=1e-12)
 
 
 def test_a_mistake_at_the_bound_cannot_be_erased():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from metrics.base import MetricError
-from metrics.histograms import mauve_from_histograms
+from metrics.histograms import mauve_areas, mauve_from_histograms
 
 BINS = 6
 COUNTS = arrays(np.int64, BINS, elements=st.integers(0, 30)).filter(lambda counts: counts.sum() > 0)
@@ -69,6 +69,25 @@ def test_properties(p, q, order):
 def test_star_smooths_counts():
     score = mauve_from_histograms([700, 200, 100], [100, 300, 600])
     assert score.mauve_star == pytest.approx(0.264567603986, abs=1e-12)
+
+
+@given(COUNTS, COUNTS)
+def test_curve_is_that_of_mauve_text(p, q):
+    from mauve.compute_mauve import get_divergence_curve_for_multinomials
+
+    expected = get_divergence_curve_for_multinomials(p / p.sum(), q / q.sum(), np.linspace(1e-6, 1 - 1e-6, 25), 5)
+    np.testing.assert_allclose(mauve_from_histograms(p, q).curve, expected, atol=1e-12)
+
+
+def test_many_pairs_at_once():
+    p, q = np.random.default_rng(0).integers(0, 9, size=(2, 4, 3, BINS)) + 1
+    areas = mauve_areas(p, q, 3.0)
+    assert areas.shape == (4, 3)
+    for place in np.ndindex(4, 3):
+        assert areas[place] == pytest.approx(mauve_from_histograms(p[place], q[place], 3.0).mauve, abs=1e-14)
+    q[2, 1] = 0
+    with pytest.raises(MetricError, match="not empty"):
+        mauve_areas(p, q)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from metrics.base import MetricContext, MetricError
-from metrics.mauve import Mauve, cluster_counts, mauve_from_histograms
+from metrics.mauve import Mauve
 
 WORDS = ["we", "the", "people", "of", "states", "in", "order", "to", "form", "more", "perfect", "union"]
 
@@ -15,41 +13,9 @@ def texts(seed, count=60, words=8):
     return [" ".join(rng.choice(WORDS, words)) for _ in range(count)]
 
 
-def measure(model, completions, references, seed=0, cache=None, **settings):
+def measure(model, completions, references, real=(), cache=None, **settings):
     table = pd.DataFrame({"completion": completions, "reference": references})
-    return Mauve(model=model, **settings).compute(table, MetricContext(seed=seed, cache=cache))
-
-
-@pytest.mark.parametrize("seed", [0, 5])
-def test_equals_mauve_text_at_one_seed(seed):
-    from mauve import compute_mauve
-
-    rng = np.random.default_rng(seed)
-    p = rng.normal(size=(120, 12)).astype(np.float32)
-    q = rng.normal(0.4, 1.3, size=(90, 12)).astype(np.float32)
-    theirs = compute_mauve(p_features=p, q_features=q, num_buckets=9, seed=seed)
-    counts = cluster_counts(p, q, 9, seed)
-    assert [int(side.sum()) for side in counts] == [120, 90]
-    ours = mauve_from_histograms(*counts)
-    assert ours.mauve == pytest.approx(theirs.mauve, abs=1e-6)
-    assert ours.mauve_star == pytest.approx(theirs.mauve_star, abs=1e-6)
-    assert ours.frontier_integral == pytest.approx(theirs.frontier_integral, abs=1e-6)
-
-
-def test_score_averages_over_different_clusterings():
-    rng = np.random.default_rng(1)
-    p, q = rng.normal(size=(2, 100, 8)).astype(np.float32)
-    single = [Mauve(clusterings=1).score(p, q, seed) for seed in range(6)]
-    assert np.std(single) > 1e-3
-    several = [Mauve(clusterings=8).score(p, q, seed) for seed in range(6)]
-    assert np.std(several) < np.std(single)
-    assert Mauve().score(p, q, 3) == Mauve().score(p, q, 3)
-
-
-def test_auto_is_a_tenth_of_the_smaller_side():
-    rng = np.random.default_rng(2)
-    p, q = rng.normal(size=(80, 8)).astype(np.float32), rng.normal(size=(60, 8)).astype(np.float32)
-    assert Mauve().score(p, q, 0) == Mauve(clusters=6).score(p, q, 0) != Mauve(clusters=8).score(p, q, 0)
+    return Mauve(model=model, **settings).compute(table, MetricContext(real=real, cache=cache))
 
 
 def test_equal_texts_score_one(tiny_llama):
@@ -83,26 +49,50 @@ def test_only_the_first_tokens_are_seen(tiny_llama):
     assert measure(tiny_llama, longer, texts(0), max_tokens=shortest)["mauve"] == pytest.approx(1)
 
 
-def test_missing_extra_says_how_to_install_it(tiny_llama, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mauve", None)
-    with pytest.raises(MetricError, match=r"pip install 'seqmatch\[mauve\]'"):
-        measure(tiny_llama, texts(1), texts(0))
+@pytest.mark.parametrize("backend", ["seqmatch", "mauve-text"])
+def test_reports_all_it_declares(tiny_llama, backend):
+    measured = measure(
+        tiny_llama, ["", "", *texts(1)[2:]], texts(0), texts(2), max_tokens=32, clusters=7, backend=backend
+    )
+    assert measured.keys() == Mauve.values.keys()
+    assert measured["mauve_n"] == 60
+    assert measured["mauve_clusters"] == 7
+    assert measured["mauve_tokens"] == 32
+    assert measured["mauve_empty"] == 2
+    assert measured["mauve"] < measured["mauve_star"] < 1
+    assert 0 < measured["mauve_frontier_integral"] < 0.2
 
 
-@pytest.mark.parametrize("clusters", [1, 121])
-def test_impossible_number_of_clusters(tiny_llama, clusters):
-    with pytest.raises(MetricError, match=rf"{clusters} clusters of 60 \+ 60 texts"):
-        measure(tiny_llama, texts(1), texts(0), clusters=clusters)
+def test_backends_agree_without_a_ceiling(tiny_llama):
+    ours, theirs = (measure(tiny_llama, texts(1), texts(0), backend=name) for name in ("seqmatch", "mauve-text"))
+    assert ours == pytest.approx(theirs, abs=1e-6)
+
+
+def test_ceiling_is_what_real_texts_score(tiny_llama):
+    measured = measure(tiny_llama, texts(2), texts(0), real=[*texts(2), "not looked at"])
+    assert measured["mauve_ceiling"] == measured["mauve"]
+    poor = measure(tiny_llama, ["zzzz zzzz"] * 60, texts(0), real=texts(2))
+    assert poor["mauve"] < 0.5 < poor["mauve_ceiling"] < 1
+
+
+def test_no_ceiling_from_fewer_texts(tiny_llama):
+    assert "mauve_ceiling" not in measure(tiny_llama, texts(1), texts(0), real=texts(2)[:59])
+
+
+def test_settings_reach_the_score(tiny_llama):
+    usual = measure(tiny_llama, texts(1), texts(0))["mauve"]
+    for settings in ({"scaling": 2.0}, {"clusters": 9}, {"clusterings": 1}, {"layer": 1}, {"pooling": "mean"}):
+        assert measure(tiny_llama, texts(1), texts(0), **settings)["mauve"] != usual
+
+
+def test_too_few_texts_and_why(tiny_llama):
+    with pytest.raises(MetricError, match="at least 50 generations, got 49: with fewer"):
+        measure(tiny_llama, texts(1)[:49], texts(0)[:49])
 
 
 def test_no_clusterings():
     with pytest.raises(MetricError, match="clusterings"):
         Mauve(clusterings=0)
-
-
-def test_faiss_does_not_write_into_the_terminal(capfd):
-    cluster_counts(*np.eye(60, dtype=np.float32).reshape(2, 30, 60), 6, 0)
-    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.assets

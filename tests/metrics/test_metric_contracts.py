@@ -11,12 +11,23 @@ from metrics.accuracy import Accuracy
 from metrics.base import KnownAnswer, MetricContext, MetricError
 from metrics.diversity import Diversity
 from metrics.exact import Exact
+from metrics.generative_perplexity import GenerativePerplexity
+from metrics.injected_errors import InjectedErrors
 from metrics.mauve import Mauve
 from metrics.perplexity import Perplexity
 from metrics.tabular import TabularLanguage, TabularPolicy
 from metrics.trajectories import Trajectories
 
-METRICS = [Accuracy, Diversity, Exact, Mauve, Perplexity, Trajectories]
+METRICS = [
+    Accuracy,
+    Diversity,
+    Exact,
+    GenerativePerplexity,
+    InjectedErrors,
+    Mauve,
+    Perplexity,
+    Trajectories,
+]
 DECLARED = {metric: dict(metric.values) for metric in METRICS}
 
 
@@ -25,9 +36,12 @@ def context(tmp_path):
     return MetricContext(
         policy=TabularPolicy("ab", lambda visible: (0.4, 0.2, 0.3, 0.1) if visible else (0.6, 0.4, 0, 0), True),
         language=TabularLanguage(("a", "b"), 2, ((0,), (0, 1)), np.array([0.5, 0.5])),
+        judge=lambda text, reference, ended: len(text) < 4,
+        error_tokens=("a", "b"),
         prompts=["", "a"],
         completions=["ab", "b"],
         finished=[True, False],
+        real=["ab" * (i % 5) for i in range(60)],
         cache=tmp_path / "features",
         seed=7,
     )
@@ -40,18 +54,20 @@ def generations():
     texts = ["".join("ab"[i] for i in row) for row in ids]
     return pd.DataFrame(
         {
+            "prompt": ["a", ""] * 30,
             "completion": texts,
             "reference": ["".join(rng.permutation(list(text + "ab"))) for text in texts[:40]] + texts[40:],
             "completion_ids": ids,
             "finish": rng.choice(["eos", "length", "actions"], 60),
-            "n_actions": [len(row) + 3 for row in ids],
-            "n_backspaces": rng.integers(0, 2, 60),
+            "actions": [[0, 3, *row] for row in ids],
+            "n_actions": [len(row) + 2 for row in ids],
+            "n_backspaces": [1] * 60,
         }
     )
 
 
 def build(metric, tiny_llama):
-    return metric(model=tiny_llama) if metric is Mauve else metric()
+    return metric(model=tiny_llama) if metric in (GenerativePerplexity, Mauve) else metric()
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -91,7 +107,17 @@ def test_names_are_unique_over_all_metrics():
 
 def test_directions():
     better = {n: v.higher_is_better for values in DECLARED.values() for n, v in values.items()}
-    assert {name for name, direction in better.items() if direction} == {"accuracy", "diversity", "mauve"}
+    assert {name for name, direction in better.items() if direction} == {
+        "accuracy",
+        "diversity",
+        "erase_after_error",
+        "erased_wrong_share",
+        "erasure_recall",
+        "mauve",
+        "mauve_star",
+        "recovered_share",
+        "recovery",
+    }
     assert {name for name, direction in better.items() if direction is False} == {
         "perplexity",
         "kl_forward",
@@ -104,6 +130,12 @@ def test_directions():
         "rep_3",
         "rep_4",
         "seq_rep_4",
+        "self_bleu",
+        "erase_after_right",
+        "erased_right_share",
+        "oscillation",
+        *(f"{kind}_error_{t}" for kind in ("free_running", "teacher_forced", "excess") for t in range(1, 21)),
+        "mauve_frontier_integral",
     }
 
 

@@ -172,3 +172,34 @@ def test_bad_settings_are_named(settings, field):
 def test_unknown_split_is_named():
     with pytest.raises(TaskError, match="no split 'dev'"):
         Arithmetic(train=5, validation=5, test=5).examples("dev", None)
+
+
+@pytest.mark.parametrize(
+    ("completion", "right", "viable"),
+    [
+        ("", False, True),
+        ("-", False, True),
+        ("-1", False, True),
+        ("-12", True, True),
+        ("-12\n", True, True),
+        (" -12 ", True, True),
+        (" -1", False, True),
+        ("-1 2", False, False),
+        ("-1 ", False, False),
+        ("12", False, False),
+        ("-123", False, False),
+        ("-2", False, False),
+    ],
+)
+def test_an_answer_is_judged_before_it_is_finished(task, completion, right, viable):
+    judge = task.judge()
+    assert judge(completion, "-12", True) is right
+    assert judge(completion, "-12", False) is viable
+
+
+def test_every_beginning_of_every_answer_can_become_right(task):
+    judge = task.judge()
+    for answer in task.examples("test", None)["completion"]:
+        assert all(judge(answer[:length], answer, False) for length in range(len(answer) + 1))
+        assert not any(judge(answer[:length], answer, True) for length in range(len(answer)))
+        assert judge(answer, answer, True)

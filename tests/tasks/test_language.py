@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import pairwise, product
+from itertools import chain, pairwise, product
 
 import numpy as np
 import pytest
@@ -165,3 +165,11 @@ def test_an_alphabet_that_no_automaton_can_use_is_refused():
 def test_unknown_split_is_named():
     with pytest.raises(TaskError, match="no split 'dev'"):
         LanguageTask().examples("dev", None)
+
+
+def test_a_string_is_judged_before_it_is_finished():
+    task = LanguageTask()
+    judge, strings = task.judge(), {task.language.text(symbols) for symbols in task.language.strings}
+    for string in map("".join, chain.from_iterable(product("abcdef", repeat=n) for n in range(5))):
+        assert judge(string, "abc", True) == (string in strings)
+        assert judge(string, "abc", False) == any(other.startswith(string) for other in strings)

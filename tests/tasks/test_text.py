@@ -154,3 +154,7 @@ def test_speeches(assets, train_tokenizer):
     examples = task.examples("train", tokenizer)
     assert {len(tokenizer.encode(completion)) for completion in examples["completion"]} == {64}
     assert all(any(e["prompt"] + e["completion"] in speech for speech in training) for e in examples)
+
+
+def test_the_truth_of_text_is_not_known(folder):
+    assert small(folder).judge() is None
