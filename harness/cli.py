@@ -1,12 +1,14 @@
 """The command ``seqmatch``.
 
-Exit codes: 0 all is well, 1 a trial failed or is missing, 2 the request cannot be carried out, 130 interrupted.
+Exit codes: 0 all is well, 1 a trial failed or is missing or a metric is wrong, 2 the request cannot be carried out,
+130 interrupted.
 """
 
 from __future__ import annotations
 
 import enum
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +18,7 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from harness.store import Store
+    from rich.console import RenderableType
 
 app = typer.Typer(
     name="seqmatch",
@@ -65,7 +66,7 @@ def run(
         sys.stderr.write("interrupted; finished trials are kept, run again to go on\n")
         raise typer.Exit(130) from None
     store = Store(out)
-    _show(results, store)
+    _show(results, store.study()["headlines"])
     times = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in store.timings().items())
     sys.stdout.write(f"Time over all trials: {times}.\nResults are in {out}.\n")
     if (results["status"] != "finished").any():
@@ -100,7 +101,50 @@ def leaderboard(folder: Annotated[Path, typer.Argument(help="Results folder of a
     from harness.store import Store
 
     store = Store(folder)
-    _show(store.results(), store)
+    _show(store.results(), store.study()["headlines"])
+
+
+@app.command()
+def measure(
+    folder: Annotated[Path, typer.Argument(help="Results folder of a run.")],
+    metric: Annotated[str, typer.Option(help="A metric by name, or path/to/file.py:Class.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the metric, a.b=c.")
+    ] = None,
+) -> None:
+    """Measure the finished trials of a results folder again, from their stored generations."""
+    from harness.remeasuring import remeasure
+
+    table, path = remeasure(folder, metric, overrides or ())
+    _show(table, None)
+    sys.stdout.write(f"Values are in {path}.\n")
+    if (table["status"] != "finished").any():
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    metrics: Annotated[
+        list[str] | None, typer.Option("--metric", metavar="NAME", help="Only this metric; may be repeated.")
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Also MAUVE between random halves of your own features, an n x d .npy file.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table too: a .csv or .parquet file.")] = None,
+) -> None:
+    """Check on this machine that every metric gives its known answers."""
+    from harness import doctor
+
+    if out:
+        doctor.check_suffix(out)
+    table = doctor.examine(metrics or ())
+    if features:
+        table = doctor.with_features(table, features)
+    _print(doctor.layout(table))
+    if out:
+        doctor.write(table, out)
+    if (table["verdict"] == doctor.FAILS).any():
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -120,14 +164,20 @@ def main() -> None:
         raise SystemExit(2) from None
 
 
-def _show(results: pd.DataFrame, store: Store) -> None:
+def _show(results: pd.DataFrame, headlines: Mapping[str, Sequence[str]] | None) -> None:
+    from harness.leaderboard.table import leaderboard
+
+    _print(leaderboard(results, headlines))
+
+
+def _print(tables: RenderableType) -> None:
+    """Print tables without wrapping: plain text where they do not fit."""
     from rich.console import Console
 
-    from harness.leaderboard.table import leaderboard, render
+    from harness.leaderboard.table import as_text
 
-    headlines, console = store.study()["headlines"], Console()
-    text = render(results, headlines)
+    text, console = as_text(tables), Console()
     if console.is_terminal and max(map(len, text.splitlines())) <= console.width:
-        console.print(leaderboard(results, headlines))
+        console.print(tables)
     else:
         sys.stdout.write(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -10,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.assets import cache_folder
-from harness.preparation import Prepared, instance, prepare
+from harness.measuring import long_rows, measure
+from harness.preparation import Prepared, instance, max_actions, prepare
 from harness.progress import Reporter
 from harness.registry import METRICS, TRAINERS
 from harness.seeding import axis_seed, axis_seeds
@@ -21,7 +20,6 @@ from harness.validation import Key, build
 if TYPE_CHECKING:
     import pandas as pd
 
-    from metrics.base import Metric
     from trainers.base import Meter, Trainer
     from trainers.policy import Policy
 
@@ -77,7 +75,7 @@ def execute(trial: Trial, reporter: Reporter, log: Log) -> Result:
     Raises:
         Exception: whatever the trainer, task or metrics raise.
     """
-    with _isolated(trial):
+    with isolated(trial):
         return _run(trial, reporter, log)
 
 
@@ -106,23 +104,15 @@ def _run(trial: Trial, reporter: Reporter, log: Log) -> Result:
             reporter.phase(f"generation {name}", len(prepared.test))
             generations = _generate(trial, prepared, policy, decoder, reporter)
         with log.phase("metrics"):
-            values = _measure(trial, prepared, policy, decoder, generations, metrics, reporter)
-        common: dict[str, Any] = {"trainer": trial.trainer.name, "task": trial.task.name, "seed": trial.seed}
-        common["decoder"] = name
-        tables.append(generations.assign(sample=range(len(generations)), **common))
-        rows += [
-            {
-                "study": trial.study,
-                "trial": trial.identity,
-                **common,
-                "step": meter.steps,
-                **value,
-                "n": len(generations),
-                **spent,
-                "status": "finished",
-            }
-            for value in values
-        ]
+            values = measure(trial, prepared, policy, decoder, generations, metrics, reporter)
+        axes: dict[str, Any] = {
+            "trainer": trial.trainer.name,
+            "task": trial.task.name,
+            "seed": trial.seed,
+            "decoder": name,
+        }
+        tables.append(generations.assign(sample=range(len(generations)), **axes))
+        rows += long_rows(trial, name, values, len(generations), {"step": meter.steps, **spent})
     return Result(rows, pd.concat(tables, ignore_index=True), policy)
 
 
@@ -144,7 +134,7 @@ def _train(
         optimization=build(Optimization, trial.optimization, Key("optimization")),
         meter=meter,
         max_new_tokens=prepared.task.max_new_tokens,
-        max_actions=_max_actions(trial, prepared),
+        max_actions=max_actions(trial, prepared),
         error_tokens=prepared.task.error_tokens,
         report=report,
     )
@@ -157,57 +147,15 @@ def _generate(trial: Trial, prepared: Prepared, policy: Policy, decoder: Any, re
         decoder,
         axis_seed(trial.seed, "generation"),
         prepared.task.max_new_tokens,
-        _max_actions(trial, prepared),
+        max_actions(trial, prepared),
         batch_size=trial.generation["batch_size"],
         progress=reporter.advance,
     )
     return generations.assign(reference=list(prepared.test["completion"]))
 
 
-def _measure(
-    trial: Trial,
-    prepared: Prepared,
-    policy: Policy,
-    decoder: Any,
-    generations: pd.DataFrame,
-    metrics: Mapping[str, Metric],
-    reporter: Reporter,
-) -> list[dict[str, Any]]:
-    """Name, value and direction of every number, in the order of the metrics."""
-    from metrics.base import MetricContext, MetricError
-
-    context = MetricContext(
-        policy=policy,
-        language=getattr(prepared.task, "language", None),
-        prompts=list(prepared.test["prompt"]),
-        completions=list(prepared.test["completion"]),
-        finished=list(prepared.test["finished"]),
-        decoder=decoder,
-        max_new_tokens=prepared.task.max_new_tokens,
-        max_actions=_max_actions(trial, prepared),
-        cache=cache_folder() / "features",
-        seed=axis_seed(trial.seed, "metric"),
-    )
-    rows = []
-    for name, metric in metrics.items():
-        reporter.phase(f"metric {name}")
-        declared = metric.values  # noqa: PD011
-        for number, value in metric.compute(generations, context).items():
-            if number not in declared:
-                raise MetricError(f"metric {name!r} reports {number!r}, which it does not declare in its values")
-            if math.isnan(value):
-                raise MetricError(f"metric {name!r}: {number} is not a number")
-            direction = declared[number].higher_is_better
-            rows.append({"metric": number, "value": float(value), "higher_is_better": direction})
-    return rows
-
-
-def _max_actions(trial: Trial, prepared: Prepared) -> int:
-    return int(prepared.task.max_new_tokens * trial.generation["max_actions_per_token"])
-
-
 @contextmanager
-def _isolated(trial: Trial) -> Iterator[None]:
+def isolated(trial: Trial) -> Iterator[None]:
     """Seed what draws from global generators, and pin threads, so that trials do not influence each other."""
     import numpy as np
     import torch

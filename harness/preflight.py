@@ -136,11 +136,16 @@ def _check_metrics(trial: Trial, prepared: Prepared) -> None:
         if len(prepared.test) < metric.minimum_n:
             raise StudyError(
                 f"{where} needs at least {metric.minimum_n} test examples, and there are {len(prepared.test)}: "
-                "enlarge the test set or drop the metric"
+                f"enlarge the test set or drop the metric{metric.minimum_reason and f' ({metric.minimum_reason})'}"
             )
         if "language" in metric.needs and getattr(prepared.task, "language", None) is None:
             raise StudyError(f"{where} needs a task whose language can be enumerated: drop it")
-        if component.use == "mauve" and importlib.util.find_spec("mauve") is None:
+        if "judge" in metric.needs and prepared.task.judge() is None:
+            raise StudyError(f"{where} needs a task on which the truth is known: drop it")
+        if getattr(metric, "self_bleu", 0) and importlib.util.find_spec("sacrebleu") is None:
+            raise StudyError(f"{where} needs sacrebleu for self_bleu: pip install 'seqmatch[bleu]'")
+        backend = component.settings.get("backend")
+        if component.use == "mauve" and backend == "mauve-text" and importlib.util.find_spec("mauve") is None:
             raise StudyError(f"{where} needs mauve-text: pip install 'seqmatch[mauve]'")
 
 

@@ -30,13 +30,14 @@ class Prepared:
         task: built from the settings of the trial.
         model: where policies come from; assets are resolved.
         tokenizer: of the model; trained on the task where the model is fresh.
-        train, test: columns ``prompt``, ``completion``, ``finished``.
+        train, validation, test: columns ``prompt``, ``completion``, ``finished``.
     """
 
     task: Task
     model: ModelSpec
     tokenizer: PreTrainedTokenizerBase
     train: Dataset
+    validation: Dataset
     test: Dataset
 
 
@@ -57,6 +58,11 @@ def prepare(trial: Trial) -> Prepared:
     return _prepare(canonical(trial.task.content()), trial.task.use, canonical(trial.model))
 
 
+def max_actions(trial: Trial, prepared: Prepared) -> int:
+    """Actions after which a walk of a trial is cut."""
+    return int(prepared.task.max_new_tokens * trial.generation["max_actions_per_token"])
+
+
 @lru_cache(maxsize=8)
 def _prepare(task_content: str, use: str, model_settings: str) -> Prepared:
     from trainers.models import ModelSpec, tokenizer_for
@@ -66,4 +72,11 @@ def _prepare(task_content: str, use: str, model_settings: str) -> Prepared:
     model = build(ModelSpec, resolve(json.loads(model_settings)), Key("model"))
     tokenizer = tokenizer_for(model, task.corpus, cache_folder())
     counter = cast("Tokenizer", tokenizer)
-    return Prepared(task, model, tokenizer, task.examples("train", counter), task.examples("test", counter))
+    return Prepared(
+        task,
+        model,
+        tokenizer,
+        train=task.examples("train", counter),
+        validation=task.examples("validation", counter),
+        test=task.examples("test", counter),
+    )

@@ -174,7 +174,9 @@ METRICS: Registry[Metric] = Registry(
         "diversity": "metrics.diversity:Diversity",
         "accuracy": "metrics.accuracy:Accuracy",
         "perplexity": "metrics.perplexity:Perplexity",
+        "generative_perplexity": "metrics.generative_perplexity:GenerativePerplexity",
         "exact": "metrics.exact:Exact",
         "trajectories": "metrics.trajectories:Trajectories",
+        "injected_errors": "metrics.injected_errors:InjectedErrors",
     },
 )

@@ -1,8 +1,8 @@
 """The results folder: one directory per trial, whole or absent, and the long table over them.
 
 Layout: ``study.json`` (the study as last run, and its trials), ``trials/<label>/`` with ``trial.json``,
-``results.parquet``, ``generations.parquet``, ``curve.parquet`` and, if the study keeps it, ``policy/``; and the long
-table in ``results.parquet`` and ``results.csv``.
+``results.parquet``, ``generations.parquet``, ``curve.parquet`` and, if the study keeps it, ``policy/``; the long table
+in ``results.parquet`` and ``results.csv``; and ``measured-NAME.parquet`` for a metric that was measured again.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Store:
         """
         from filelock import FileLock, Timeout
 
-        with _writing(self.out):
+        with writing(self.out):
             self.trials.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.out / ".lock", timeout=0)
         try:
             with lock:
-                with _writing(self.out):
+                with writing(self.out):
                     for leftover in (*self.trials.glob(f"{_SCRATCH}*"), *self.out.glob(f"{_SCRATCH}*")):
                         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
                     content = {
@@ -67,7 +67,7 @@ class Store:
                             {"label": trial.label, "identity": trial.identity, **asdict(trial)} for trial in plan.trials
                         ],
                     }
-                    _write_file(self.out / "study.json", lambda path: path.write_text(json.dumps(content, indent=1)))
+                    write_file(self.out / "study.json", lambda path: path.write_text(json.dumps(content, indent=1)))
                 yield
         except Timeout:
             raise StoreError(f"{self.out} is in use by another run: wait for it, or choose another --out") from None
@@ -83,7 +83,7 @@ class Store:
             return False
         folder = self.trials / trial.label
         read_table(folder / "results.parquet")
-        return not trial.save_policy or (folder / "policy").is_dir()
+        return not trial.save_policy or self.policy(trial) is not None
 
     def source(self, trial: Trial) -> str:
         """Digest of the source code that computed a finished trial."""
@@ -103,7 +103,7 @@ class Store:
         """
         import pandas as pd
 
-        with _writing(self.out):
+        with writing(self.out):
             scratch = self.trials / f"{_SCRATCH}{trial.label}-{uuid.uuid4().hex[:8]}"
             scratch.mkdir(parents=True)
             if log.curve or result is not None:
@@ -152,9 +152,9 @@ class Store:
     def write_results(self) -> pd.DataFrame:
         """Write the long table as Parquet and CSV, and return it."""
         table = self.results()
-        with _writing(self.out):
-            _write_file(self.out / "results.parquet", table.to_parquet)
-            _write_file(self.out / "results.csv", lambda path: table.to_csv(path, index=False))
+        with writing(self.out):
+            write_file(self.out / "results.parquet", table.to_parquet)
+            write_file(self.out / "results.csv", lambda path: table.to_csv(path, index=False))
         return table
 
     def study(self) -> dict[str, Any]:
@@ -167,6 +167,45 @@ class Store:
         if not path.is_file():
             raise StoreError(f"{self.out} is no results folder: it has no study.json; give the --out of a run")
         return _read_json(path, "run the study again")
+
+    def specified(self) -> list[Trial]:
+        """The trials of the study as last run, resolved as they were then.
+
+        Raises:
+            StoreError: if there is no study, or another version has written it.
+        """
+        entries = self.study()["trials"]
+        try:
+            trials = [Trial.from_json(entry) for entry in entries]
+        except (KeyError, TypeError):
+            trials = []
+        if [trial.identity for trial in trials] != [entry["identity"] for entry in entries]:
+            raise StoreError(f"{self.out} was written by another version of seqmatch: run the study again")
+        return trials
+
+    def generations(self, trial: Trial) -> pd.DataFrame:
+        """What a finished trial wrote, a row per sample and decoder.
+
+        Raises:
+            StoreError: if the table is absent or damaged.
+        """
+        return read_table(self.trials / trial.label / "generations.parquet")
+
+    def policy(self, trial: Trial) -> Path | None:
+        """Folder of the trained policy of a finished trial; None where it was not kept."""
+        folder = self.trials / trial.label / "policy"
+        return folder if folder.is_dir() else None
+
+    def write_measured(self, name: str, table: pd.DataFrame) -> Path:
+        """Write the long table of one metric that was measured again, and return its path.
+
+        Raises:
+            StoreError: if the folder cannot be written.
+        """
+        path = self.out / f"measured-{name}.parquet"
+        with writing(self.out):
+            write_file(path, table.to_parquet)
+        return path
 
     def timings(self) -> dict[str, float]:
         """Seconds by phase, summed over the trials of the study."""
@@ -206,11 +245,14 @@ def _read_json(path: Path, advice: str) -> dict[str, Any]:
     return content
 
 
-def _write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a file that appears whole."""
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a file that appears whole, or not at all."""
     scratch = path.with_name(f"{_SCRATCH}{uuid.uuid4().hex[:8]}-{path.name}")
-    write(scratch)
-    os.replace(scratch, path)
+    try:
+        write(scratch)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _move_into_place(scratch: Path, folder: Path) -> None:
@@ -225,7 +267,8 @@ def _move_into_place(scratch: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def writing(out: Path) -> Iterator[None]:
+    """Turn what the operating system says against writing to ``out`` into a StoreError."""
     try:
         yield
     except OSError as error:

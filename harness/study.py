@@ -117,7 +117,7 @@ def load_study(study: str | Path | Study, overrides: Iterable[str] = ()) -> tupl
 
     Args:
         study: name of a bundled study, path of a TOML file, or a study.
-        overrides: ``a.b=c``, where c is a TOML value, or else taken as a string.
+        overrides: see ``apply_override``.
 
     Returns:
         The study, and where it comes from, for messages.
@@ -131,7 +131,7 @@ def load_study(study: str | Path | Study, overrides: Iterable[str] = ()) -> tupl
         path = _locate(study)
         table, source = read_toml(path), str(path)
     for override in overrides:
-        _apply(table, override)
+        apply_override(table, override)
     key = Key(source)
     return build(Study, table, key), key
 
@@ -146,7 +146,16 @@ def _locate(study: str | Path) -> Path:
     return bundled[text]
 
 
-def _apply(table: dict[str, Any], override: str) -> None:
+def apply_override(table: dict[str, Any], override: str) -> None:
+    """Set a key of a table, in place.
+
+    Args:
+        table: a study, or the settings of a part of it.
+        override: ``a.b=c``, where c is a TOML value, or else taken as a string.
+
+    Raises:
+        StudyError: if the override cannot be parsed, or ``a`` is no table.
+    """
     name, equals, text = override.partition("=")
     problem = f"--set {override}: "
     try:

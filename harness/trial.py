@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,18 @@ class Trial:
     threads: int
     save_policy: bool
     versions: dict[str, str]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Trial:
+        """Make a trial of what ``dataclasses.asdict`` and JSON made of one; other keys are left out.
+
+        Raises:
+            KeyError, TypeError: if the data have other fields than a trial of this version.
+        """
+        values = {field.name: data[field.name] for field in fields(cls)}
+        for name in ("trainer", "task"):
+            values[name] = Component(**values[name])
+        return cls(**{**values, "metrics": tuple(Component(**metric) for metric in values["metrics"])})
 
     @cached_property
     def identity(self) -> str:

@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -43,9 +43,14 @@ def leaderboard(results: pd.DataFrame, headlines: Mapping[str, Sequence[str]] | 
 
 def render(results: pd.DataFrame, headlines: Mapping[str, Sequence[str]] | None = None) -> str:
     """The leaderboard as plain text, as wide as it needs to be."""
+    return as_text(leaderboard(results, headlines))
+
+
+def as_text(tables: RenderableType) -> str:
+    """Tables as plain text, as wide as they need to be."""
     console = Console(file=io.StringIO(), width=UNBOUNDED)
     with console.capture() as capture:
-        console.print(leaderboard(results, headlines))
+        console.print(tables)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 

@@ -29,7 +29,10 @@ def test_help_and_list_load_nothing_heavy(arguments):
     [
         ("trainers", ["pretrained", "sequence_match_backspace", "trainers.mle:MaximumLikelihood", "seqmatch"]),
         ("tasks", ["arithmetic", "text", "language"]),
-        ("metrics", ["mauve", "diversity", "accuracy", "perplexity", "exact", "trajectories"]),
+        (
+            "metrics",
+            ["mauve", "diversity", "accuracy", "generative_perplexity", "exact", "trajectories", "injected_errors"],
+        ),
         ("studies", ["quick", "smollm2", "paper_text", "paper_arithmetic", "LoRA"]),
     ],
 )

@@ -8,9 +8,12 @@ from small_studies import small_study, toy
 
 from harness.execution import Log, execute
 from harness.expansion import plan
+from harness.measuring import judge_of
+from harness.preparation import prepare
 from harness.progress import Reporter
 from harness.seeding import axis_seed
 from metrics.base import MetricError
+from tasks.language import LanguageTask
 
 
 def run(index: int = 1, **changes):
@@ -39,6 +42,7 @@ def test_a_trial_reports_every_number_of_every_metric_for_every_decoder():
             "erased_share",
             "finished_share",
             "length_mean",
+            "wasted_actions",
             "actions_per_token",
         )
     ]
@@ -137,3 +141,66 @@ def test_phases_are_reported_with_their_length():
 def test_a_trial_survives_being_written_down():
     trial = plan(small_study()).trials[1]
     assert json.loads(json.dumps(dataclasses.asdict(trial)))["seed"] == 0
+
+
+@pytest.mark.parametrize("backspace", [False, True])
+def test_what_was_erased_is_judged_by_the_task(backspace):
+    """Judged here by the text alone, from the actions that are written down."""
+    language = {"language": {"train": 500, "validation": 5, "test": 40}}
+    cloning = {"use": "behavioral_cloning" if backspace else "mle"}
+    _, result, _, _ = run(0, tasks=language, trainers={"one": cloning})
+    numbers = {row["metric"]: row["value"] for row in result.rows}
+    strings = {LanguageTask().language.text(symbols) for symbols in LanguageTask().language.strings}
+    actions, decode = result.policy.actions, result.policy.tokenizer.decode
+    erased, ends = [], []
+    for row in result.generations.itertuples():
+        text, derailed = [], False
+        for action in row.actions:
+            written = decode(text)
+            viable = any(string.startswith(written) for string in strings)
+            derailed |= not viable
+            if action == actions.bksp:
+                erased.append(viable)
+                text = text[:-1]
+            elif action != actions.eos:
+                text = [*text, action]
+        derailed |= not any(string.startswith(decode(text)) for string in strings)
+        if derailed:
+            ends.append(row.finish == "eos" and decode(text) in strings)
+    assert len(ends) > 10
+    assert bool(erased) == backspace
+    assert numbers["recovered_share"] == pytest.approx(sum(ends) / len(ends))
+    if backspace:
+        assert numbers["erased_right_share"] == pytest.approx(sum(erased) / len(erased))
+        assert numbers["recovery"] > 0
+    else:
+        assert numbers["recovery"] == numbers["recovered_share"] == 0
+        assert numbers["excess_error_1"] == pytest.approx(0, abs=1e-6)
+    assert {f"excess_error_{t}" for t in range(1, 7)} <= numbers.keys()
+
+
+def test_a_task_without_truth_has_no_judge():
+    _, result, _, _ = run()
+    assert "recovered_share" not in {row["metric"] for row in result.rows}
+
+
+ARITHMETIC = {"train": 50, "validation": 5, "test": 20, "max_base": 4, "max_digits": 2, "answer_tokens": 6}
+ROOMY = {**small_study().model["fresh"], "max_position_embeddings": 64}
+
+
+def test_the_judge_of_a_task_reads_tokens():
+    trial = plan(small_study(tasks={"arithmetic": ARITHMETIC}, model={"fresh": ROOMY})).trials[0]
+    prepared = prepare(trial)
+    judge, encode = judge_of(prepared), prepared.tokenizer.encode
+    for text, ended, right in (("-1", False, True), ("-1", True, False), ("-12", True, True), ("12", False, False)):
+        assert judge(encode(text, add_special_tokens=False), "-12", ended) is right
+
+
+@pytest.mark.parametrize("trainer", ["mle", "behavioral_cloning"])
+def test_injected_errors_on_a_real_task(trainer):
+    task = {**ARITHMETIC, "metrics": {"injected_errors": {}}}
+    trainers = {"one": {"use": trainer}}
+    _, result, _, _ = run(0, tasks={"arithmetic": task}, trainers=trainers, model={"fresh": ROOMY})
+    numbers = {row["metric"]: row["value"] for row in result.rows}
+    assert numbers.keys() == {"erase_after_error", "erase_after_right"}
+    assert all((number > 0) == (trainer == "behavioral_cloning") for number in numbers.values())

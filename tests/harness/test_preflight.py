@@ -73,11 +73,23 @@ def test_text_that_the_tokenizer_does_not_keep_is_found():
 
 
 def test_mauve_without_its_extra_is_found(monkeypatch):
-    study = {"tasks": letters(test=60, metrics={"mauve": {"model": "/some/folder"}})}
-    checked(**study)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    checked(tasks=letters(test=60, metrics={"mauve": {"model": "/some/folder"}}))
+    study = {"tasks": letters(test=60, metrics={"mauve": {"model": "/some/folder", "backend": "mauve-text"}})}
     with pytest.raises(StudyError, match=r"metric 'mauve' needs mauve-text: pip install 'seqmatch\[mauve\]'"):
         checked(**study)
+
+
+def test_self_bleu_without_its_extra_is_found(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    checked(tasks=letters(metrics={"diversity": {"zipf": True}}))
+    with pytest.raises(StudyError, match=r"'diversity' needs sacrebleu for self_bleu: pip install 'seqmatch\[bleu\]'"):
+        checked(tasks=letters(metrics={"diversity": {"self_bleu": 2}}))
+
+
+def test_a_judge_that_no_task_has_is_found():
+    with pytest.raises(StudyError, match="'injected_errors' needs a task on which the truth is known"):
+        checked(tasks=letters(metrics={"injected_errors": {}}))
 
 
 def test_a_bug_of_a_task_is_left_to_its_trials():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from small_studies import small_study, small_tables, to_toml
 
 from harness.errors import StudyError
-from harness.study import Study, _apply, bundled_studies, load_study
+from harness.study import Study, apply_override, bundled_studies, load_study
 
 
 def test_a_file_and_a_study_object_give_the_same_study(study_file):
@@ -88,7 +88,7 @@ def test_files_that_cannot_be_read_are_errors(tmp_path):
 )
 def test_an_override_sets_a_toml_value_or_else_a_string(override, path, value):
     table = {}
-    _apply(table, override)
+    apply_override(table, override)
     for part in path:
         assert list(table) == [part]
         table = table[part]
@@ -101,7 +101,7 @@ def test_an_override_sets_a_toml_value_or_else_a_string(override, path, value):
 )
 def test_an_override_written_as_json_reads_back(path, value):
     table = {}
-    _apply(table, f"{'.'.join(path)}={json.dumps(value)}")
+    apply_override(table, f"{'.'.join(path)}={json.dumps(value)}")
     for part in path:
         table = table[part]
     assert table == value

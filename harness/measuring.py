@@ -1,0 +1,108 @@
+"""From generations to rows of the long table, for a trial that runs and for one that is measured again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.assets import cache_folder
+from harness.preparation import Prepared, max_actions
+from harness.progress import Reporter
+from harness.seeding import axis_seed
+from harness.trial import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metrics.base import Judge, Metric
+    from trainers.decoding import Decoder
+    from trainers.policy import Policy
+
+
+def measure(
+    trial: Trial,
+    prepared: Prepared,
+    policy: Policy | None,
+    decoder: Decoder,
+    generations: pd.DataFrame,
+    metrics: Mapping[str, Metric],
+    reporter: Reporter,
+) -> list[dict[str, Any]]:
+    """Name, value and direction of every number, in the order of the metrics.
+
+    Args:
+        trial: what wrote the generations.
+        prepared: its task and examples.
+        policy: the trained policy; None where no metric needs it.
+        decoder: of the generations.
+        generations: a row per test example.
+        metrics: by name.
+        reporter: told about progress.
+
+    Raises:
+        MetricError: if a number is NaN or undeclared, or whatever else the metrics raise.
+    """
+    from metrics.base import MetricContext, MetricError
+
+    context = MetricContext(
+        policy=policy,
+        language=getattr(prepared.task, "language", None),
+        judge=judge_of(prepared),
+        error_tokens=prepared.task.error_tokens,
+        prompts=list(prepared.test["prompt"]),
+        completions=list(prepared.test["completion"]),
+        finished=list(prepared.test["finished"]),
+        real=list(prepared.validation["completion"]),
+        decoder=decoder,
+        max_new_tokens=prepared.task.max_new_tokens,
+        max_actions=max_actions(trial, prepared),
+        cache=cache_folder() / "features",
+        seed=axis_seed(trial.seed, "metric"),
+    )
+    rows = []
+    for name, metric in metrics.items():
+        reporter.phase(f"metric {name}")
+        declared = metric.values  # noqa: PD011
+        for number, value in metric.compute(generations, context).items():
+            if number not in declared:
+                raise MetricError(f"metric {name!r} reports {number!r}, which it does not declare in its values")
+            if math.isnan(value):
+                raise MetricError(f"metric {name!r}: {number} is not a number")
+            direction = declared[number].higher_is_better
+            rows.append({"metric": number, "value": float(value), "higher_is_better": direction})
+    return rows
+
+
+def long_rows(
+    trial: Trial, decoder: str, values: Iterable[Mapping[str, Any]], n: int, clocks: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Rows of the long table of a finished trial.
+
+    Args:
+        trial: what was measured.
+        decoder: name of the decoder.
+        values: from ``measure``.
+        n: number of generations.
+        clocks: the last step, and what training spent.
+    """
+    common = {
+        "study": trial.study,
+        "trial": trial.identity,
+        "trainer": trial.trainer.name,
+        "task": trial.task.name,
+        "decoder": decoder,
+        "seed": trial.seed,
+        "n": n,
+        **clocks,
+        "status": "finished",
+    }
+    return [{**common, **value} for value in values]
+
+
+def judge_of(prepared: Prepared) -> Judge | None:
+    """The judge of the task, for completions in tokens."""
+    judge, decode = prepared.task.judge(), prepared.tokenizer.decode
+    if judge is None:
+        return None
+    return lambda ids, reference, ended: judge(str(decode(list(ids))), reference, ended)
