@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import HarnessError
+from harness.progress import quiet
 from harness.registry import METRICS
 from harness.store import write_file, writing
 
@@ -40,7 +41,8 @@ def examine(names: Sequence[str] = ()) -> pd.DataFrame:
     for name in names:
         METRICS.entry(name)
     registered = [entry.name for entry in METRICS.entries()]
-    return _table([row for name in dict.fromkeys(names or registered) for row in _attempt(name, _answers)])
+    with quiet():
+        return _table([row for name in dict.fromkeys(names or registered) for row in _attempt(name, _answers)])
 
 
 def with_features(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -114,10 +116,8 @@ def _attempt(name: str, cases: Any) -> list[dict[str, Any]]:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    texts = ["metric", "case", "verdict", "error"]
-    table[texts] = table[texts].fillna("")
-    return table.astype({name: "str" if name in texts else "float64" for name in COLUMNS})
+    table = pd.DataFrame([{"case": "", "error": "", **row} for row in rows], columns=COLUMNS)
+    return table.astype(dict.fromkeys(("measured", "expected", "tolerance"), "float64"))
 
 
 def _read(path: Path) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from trainers.policy import Policy
 
-CLOCKS = ["step", "tokens", "generated_tokens", "flops", "seconds"]
+CLOCKS = ("step", "tokens", "generated_tokens", "flops", "seconds")
 
 
 def remeasure(out: Path, name: str, overrides: Sequence[str] = ()) -> tuple[pd.DataFrame, Path]:
@@ -60,16 +60,14 @@ def remeasure(out: Path, name: str, overrides: Sequence[str] = ()) -> tuple[pd.D
         raise StoreError(f"no trial of {out} is finished: run the study again")
     with display(len(pending), 0) as shown, quiet():
         skipped = _check(pending, store, components, shown)
-        tables = {}
-        for trial in pending:
-            if trial.task.name not in skipped:
-                clocks = results.loc[results["trial"] == trial.identity, CLOCKS].iloc[0]
-                tables[trial.identity] = _measured(
-                    trial, store, components[trial.task.name], dict(zip(CLOCKS, clocks, strict=True)), shown
-                )
-    for identity, rows in results[results["status"] != "finished"].groupby("trial"):
-        tables[str(identity)] = rows
-    table = pd.concat([tables[trial.identity] for trial in trials if trial.identity in tables], ignore_index=True)
+        tables = []
+        for trial in trials:
+            rows = results[results["trial"] == trial.identity]
+            if trial not in pending:
+                tables.append(rows)
+            elif trial.task.name not in skipped:
+                tables.append(_measured(trial, store, components[trial.task.name], rows, shown))
+    table = pd.concat(tables, ignore_index=True)
     settings = {task: component.settings for task, component in components.items() if task not in skipped}
     table.attrs = {"metric": name, "settings": settings, "source": source_digest()}
     return table, store.write_measured(name.rpartition(":")[2], table)
@@ -112,15 +110,14 @@ def _check(trials: Sequence[Trial], store: Store, components: Mapping[str, Compo
     return skipped
 
 
-def _measured(
-    trial: Trial, store: Store, component: Component, clocks: Mapping[str, Any], shown: Display
-) -> pd.DataFrame:
+def _measured(trial: Trial, store: Store, component: Component, results: pd.DataFrame, shown: Display) -> pd.DataFrame:
     from trainers.decoding import Decoder
 
     reporter, started = Reporter(trial.label, shown.show), time.monotonic()
     reporter.start()
     prepared, generations = _prepared(trial), store.generations(trial)
     metrics = {component.name: instance(METRICS, component)}
+    clocks = {name: results[name].iloc[0] for name in CLOCKS}
     rows: list[dict[str, Any]] = []
     with isolated(trial):
         folder = store.policy(trial) if "policy" in metrics[component.name].needs else None

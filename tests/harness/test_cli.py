@@ -10,7 +10,13 @@ HEAVY = ("torch", "transformers", "pandas", "datasets", "tokenizers", "sklearn")
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["run", "--help"], *(["list", kind] for kind in ("trainers", "tasks", "metrics", "studies"))],
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["doctor", "--help"],
+        ["measure", "--help"],
+        *(["list", kind] for kind in ("trainers", "tasks", "metrics", "studies")),
+    ],
 )
 def test_help_and_list_load_nothing_heavy(arguments):
     code = (

@@ -11,6 +11,7 @@ from harness.expansion import plan
 from harness.measuring import judge_of
 from harness.preparation import prepare
 from harness.progress import Reporter
+from harness.registry import METRICS
 from harness.seeding import axis_seed
 from metrics.base import MetricError
 from tasks.language import LanguageTask
@@ -56,6 +57,16 @@ def test_a_trial_reports_every_number_of_every_metric_for_every_decoder():
     assert list(table["sample"]) == [*range(4)] * 2
     assert list(table["reference"][:4]) == ["008", "009", "010", "011"]
     assert {"prompt", "completion", "completion_ids", "actions", "finish", "trainer", "task", "seed"} <= set(table)
+
+
+def test_metrics_see_the_test_examples_and_as_further_real_texts_the_validation_split(monkeypatch):
+    seen = []
+    metric = METRICS.load(toy("Threads"))
+    monkeypatch.setattr(metric, "compute", lambda self, generations, context: seen.append(context) or {})
+    run(tasks=with_metric())
+    (context,) = seen
+    assert context.completions == ["008", "009", "010", "011"]
+    assert context.real == ["012", "013", "014", "015"]
 
 
 def test_a_trial_repeats_itself_whatever_ran_before():

@@ -43,7 +43,7 @@ class Letters(Task):
     def examples(self, split: Split, tokenizer: Tokenizer) -> Dataset:
         if self.fault == "bug":
             raise RuntimeError("a bug in the task")
-        first = 0 if split == "train" or self.overlap else self.train
+        first = 0 if split == "train" or self.overlap else self.train + self.test * (split == "validation")
         count = self.train if split == "train" else self.test
         length = self.length if split == "test" or self.train_length is None else self.train_length
         words = [f"{index:0{length}d}" for index in range(first, first + count)]

@@ -101,7 +101,7 @@ def test_texts_are_cut_and_counted(chain):
 
 def test_the_context_bounds_the_text_and_then_the_prompt(tiny_llama):
     """tiny_llama reads 64 tokens: of the prompt the last are kept, and of a long text the first 64 are scored."""
-    short = likelihoods(["b" * 100, ""], ["c" * 10, "c" * 80], tiny_llama, 1000)
+    short = likelihoods(["b" * 100, "b"], ["c" * 10, "c" * 80], tiny_llama, 1000)
     assert short.counts.tolist() == [10, 64]
     assert short.cut == 1
     kept = direct(tiny_llama, "b" * 54, "c" * 10, start=0)

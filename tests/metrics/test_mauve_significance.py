@@ -136,6 +136,12 @@ def test_equal_texts_are_never_told_apart():
     assert between_systems(clustering, "a", "b").p_value == 1
 
 
+def test_p_is_never_zero():
+    """The observed labels are one of the permutations."""
+    reference, a = np.zeros(30, int), np.ones(30, int)
+    assert against_reference(labelled(reference, a=a), "a", permutations=99).p_value == 1 / 100
+
+
 def test_exchanging_the_systems_turns_the_sign():
     clustering = joint_clustering(mauve_inputs(*paired(1, shift=0.5)))
     one, other = between_systems(clustering, "a", "b"), between_systems(clustering, "b", "a")

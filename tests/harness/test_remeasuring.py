@@ -1,0 +1,300 @@
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+from small_studies import small_study, small_tables, toy
+
+import harness
+from harness.errors import StoreError, StudyError
+from harness.remeasuring import remeasure
+from harness.store import Store
+from harness.tables import COLUMNS
+
+EVERYTHING = ["accuracy", "diversity", "exact", "perplexity", "trajectories", "mauve"]
+KEY = ["trial", "decoder", "metric"]
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def everything(llama: str) -> dict:
+    """A study of two real tasks, one of them with a language, that uses every metric and keeps its policies."""
+    fresh = {**small_tables()["model"]["fresh"], "max_position_embeddings": 64}
+    shared = {name: {} for name in EVERYTHING if name not in ("exact", "mauve")}
+    mauve = {"model": llama, "max_tokens": 8, "clusterings": 2, "clusters": 4}
+    arithmetic = {"train": 40, "test": 60, "min_base": 6, "max_base": 6, "max_digits": 2, "answer_tokens": 6}
+    return small_tables() | {
+        "seeds": 1,
+        "save_policies": True,
+        "model": {"fresh": fresh},
+        "decoders": {"plain": {}, "cold": {"temperature": 0.5, "backspace_bias": 2.0}},
+        "trainers": {"mle": {}, "sequence_match_backspace": {}},
+        "tasks": {
+            "arithmetic": {**arithmetic, "metrics": shared | {"mauve": mauve}},
+            "language": {"metrics": shared | {"exact": {}}},
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    """A random feature model."""
+    from trainers.models import FreshModel, ModelSpec, build_policy, tokenizer_for
+
+    spec = ModelSpec(fresh=FreshModel(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8))
+    folder = tmp_path_factory.mktemp("llama")
+    build_policy(spec, tokenizer_for(spec, lambda: iter(["0123456789"]), None), backspace=False, seed=0).save(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, llama):
+    from harness.study import Study
+
+    out = tmp_path_factory.mktemp("finished")
+    harness.run(Study(**everything(llama)), out)
+    return out
+
+
+@pytest.fixture
+def own(finished, tmp_path):
+    """A copy that the test may break."""
+    return Path(shutil.copytree(finished, tmp_path / "own"))
+
+
+@pytest.fixture
+def small(tmp_path):
+    out = tmp_path / "small"
+    harness.run(small_study(), out)
+    return out
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_measured_rows_equal_those_of_the_run_and_nothing_else_changes(own, name):
+    before = contents(own)
+    original = harness.load_results(own)
+    table, path = remeasure(own, name)
+    assert list(table) == list(COLUMNS)
+    again = table.merge(original[KEY], on=KEY)
+    reported = {"mauve": "mauve", "exact": "kl_forward", "diversity": "rep_2", "trajectories": "erased_share"}
+    tasks = {"mauve": ["arithmetic"], "exact": ["language"]}.get(name, ["arithmetic", "language"])
+    wanted = original[original["metric"].isin(again["metric"])].reset_index(drop=True)
+    assert reported.get(name, name) in set(again["metric"])
+    assert list(dict.fromkeys(again["task"])) == tasks
+    assert_frame_equal(again, wanted)
+    assert path == own / f"measured-{name}.parquet"
+    stored = pd.read_parquet(path)
+    assert_frame_equal(harness.tables.long_table(stored), table)
+    assert stored.attrs["metric"] == name
+    after = contents(own)
+    assert after.keys() - before.keys() == {path.name}
+    assert {file: after[file] for file in before} == before
+
+
+def test_a_metric_that_the_study_did_not_use_is_measured_with_its_defaults(small, command):
+    assert "rep_2" not in set(harness.load_results(small)["metric"])
+    outcome = command("measure", small, "--metric", "diversity")
+    assert outcome.code == 0
+    assert "rep_2 ↓" in outcome.out
+    assert outcome.out.endswith(f"Values are in {small}/measured-diversity.parquet.\n")
+    table = pd.read_parquet(small / "measured-diversity.parquet")
+    results = harness.load_results(small)
+    assert list(dict.fromkeys(table["trial"])) == list(dict.fromkeys(results["trial"]))
+    wrote = Store(small).generations(Store(small).specified()[0])["completion_ids"]
+    tokens = [token for text in wrote for token in text]
+    found = table[(table["trial"] == results["trial"].iloc[0]) & (table["metric"] == "distinct_1")]
+    assert found["value"].tolist() == [len(set(tokens)) / len(tokens)]
+    assert set(table["n"]) == {4}
+
+
+def test_settings_are_those_of_the_study_unless_they_are_overridden(own):
+    first, path = remeasure(own, "mauve", ["clusters=2", "scaling=1"])
+    stored = pd.read_parquet(path).attrs["settings"]["arithmetic"]
+    assert (stored["clusters"], stored["scaling"], stored["max_tokens"], stored["clusterings"]) == (2, 1.0, 8, 2)
+    second, _ = remeasure(own, "mauve")
+    assert pd.read_parquet(path).attrs["settings"]["arithmetic"]["clusters"] == 4
+    measured = [table.loc[table["metric"] == "mauve", "value"].tolist() for table in (first, second)]
+    assert measured[0] != measured[1]
+
+
+def test_a_metric_of_a_file_and_an_alias_of_the_study_are_names_too(tmp_path):
+    tasks = {"letters": {"use": toy("Letters"), "metrics": {"mine": {"use": toy("Threads")}}}}
+    harness.run(small_study(tasks=tasks, threads=2), tmp_path)
+    for name, file in (("mine", "mine"), (toy("Threads"), "Threads")):
+        table, path = remeasure(tmp_path, name)
+        assert path.name == f"measured-{file}.parquet"
+        seeds = [harness.seeding.axis_seed(seed, "metric") for seed in (0, 1)]
+        assert sorted(set(table.loc[table["metric"] == "metric_seed", "value"])) == sorted(seeds)
+        assert set(table.loc[table["metric"] == "threads", "value"]) == {2}
+
+
+def test_a_policy_that_was_not_saved_is_an_error_that_says_which_and_what_to_do(small, command):
+    first = Store(small).specified()[0].label
+    outcome = command("measure", small, "--metric", "perplexity")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert f"needs the policy of {first}, which was not saved" in outcome.err
+    assert "save_policies = true" in outcome.err
+    assert not (small / "measured-perplexity.parquet").exists()
+
+
+def test_one_policy_that_is_gone_is_found_before_anything_is_measured(own, command):
+    last = Store(own).specified()[-1]
+    shutil.rmtree(own / "trials" / last.label / "policy")
+    outcome = command("measure", own, "--metric", "perplexity")
+    assert outcome.code == 2
+    assert last.label in outcome.err
+    assert "started" not in outcome.err
+
+
+def test_a_damaged_policy_names_the_folder_and_what_to_do(own):
+    folder = own / "trials" / Store(own).specified()[0].label
+    (folder / "policy" / "model.safetensors").write_bytes(b"\0" * 64)
+    with pytest.raises(StoreError, match=re.escape(f"{folder}/policy cannot be read")):
+        remeasure(own, "perplexity")
+
+
+def test_a_task_without_a_language_is_left_out_and_said(own, command):
+    outcome = command("measure", own, "--metric", "exact")
+    assert outcome.code == 0
+    assert outcome.err.count("task arithmetic is left out: metric 'exact' needs a language") == 1
+    assert "task arithmetic" not in outcome.out
+
+
+def test_a_metric_for_none_of_the_tasks_is_an_error(small):
+    with pytest.raises(StudyError, match=r"no finished trial of .* has what the metric needs"):
+        remeasure(small, toy("NeedsLanguage"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--metric", "mauv"], "unknown metric 'mauv'; did you mean 'mauve'?"),
+        (
+            ["--metric", "mauve", "--set", "clusterz=3"],
+            "metric 'mauve': clusterz: unknown key; did you mean 'clusters'?",
+        ),
+        (["--metric", "mauve", "--set", "scaling=big"], "metric 'mauve': scaling: Input should be a valid number"),
+        (["--metric", "mauve", "--set", "clusterings=0"], "metric 'mauve': Mauve: clusterings must be at least 1"),
+        (["--metric", "mauve", "--set", "clusters"], "--set clusters: must look like key.key=value"),
+        (["--metric", "mauve", "--set", "model=x"], "mauve': Mauve needs at least 50 generations, got 4"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_message_and_nothing_is_written(small, command, arguments, message):
+    before = contents(small)
+    outcome = command("measure", small, *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.splitlines()[-1].startswith("error: ")
+    assert message in outcome.err.splitlines()[-1]
+    assert contents(small) == before
+
+
+def test_a_number_that_is_none_names_the_trial_and_the_old_table_stays(small, command):
+    name = toy("Threads")
+    assert command("measure", small, "--metric", name).code == 0
+    old = (small / "measured-Threads.parquet").read_bytes()
+    outcome = command("measure", small, "--metric", name, "--set", 'fault="nan"')
+    assert outcome.code == 2
+    assert f"error: {Store(small).specified()[0].label}: metric {name!r}" in outcome.err
+    assert (small / "measured-Threads.parquet").read_bytes() == old
+
+
+def test_a_write_that_fails_is_an_error_and_leaves_the_old_table(small, command, monkeypatch):
+    assert command("measure", small, "--metric", "diversity").code == 0
+    before = contents(small)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    outcome = command("measure", small, "--metric", "diversity")
+    assert outcome.code == 2
+    assert f"cannot write results to {small}" in outcome.err
+    assert contents(small) == before
+
+
+def test_trials_without_results_are_rows_and_exit_code_1(command, study_file, tmp_path):
+    out = tmp_path / "out"
+    command("run", study_file(), "--out", out, "--set", "trainers.shift.fault=raise")
+    victim = Store(out).specified()[2]
+    shutil.rmtree(out / "trials" / victim.label)
+    outcome = command("measure", out, "--metric", "accuracy")
+    assert outcome.code == 1
+    table = pd.read_parquet(out / "measured-accuracy.parquet")
+    assert table["status"].tolist() == ["finished", "failed", "missing", "finished"]
+    assert "1 trial failed." in outcome.out
+    assert table["trial"].tolist() == [trial.identity for trial in Store(out).specified()]
+
+
+def test_a_folder_without_a_finished_trial_is_an_error(command, study_file, tmp_path):
+    assert "is no results folder" in command("measure", tmp_path, "--metric", "accuracy").err
+    out = tmp_path / "out"
+    trainers = {"shift": {"use": toy("Shift"), "fault": "raise"}}
+    assert command("run", study_file(trainers=trainers, seeds=1), "--out", out).code == 1
+    outcome = command("measure", out, "--metric", "accuracy")
+    assert outcome.code == 2
+    assert f"no trial of {out} is finished" in outcome.err
+
+
+def test_generations_that_are_damaged_name_the_file(small):
+    victim = next(small.glob("trials/*/generations.parquet"))
+    victim.write_bytes(b"PAR1")
+    with pytest.raises(StoreError, match=f"{victim} cannot be read"):
+        remeasure(small, "accuracy")
+
+
+def test_a_task_that_has_changed_since_is_an_error(tmp_path, monkeypatch):
+    from harness.preparation import _prepare
+
+    source = Path(toy("Letters").rpartition(":")[0])
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(source.read_text())
+    out = tmp_path / "out"
+    harness.run(small_study(tasks={"letters": {"use": f"{plugin}:Letters"}}), out)
+    remeasure(out, "accuracy")
+    for old, new in (
+        ('"completion": words', '"completion": words[::-1]'),
+        ('"prompt": prompts', '"prompt": words[::-1]'),
+    ):
+        plugin.write_text(source.read_text().replace(old, new))
+        _prepare.cache_clear()
+        with pytest.raises(StoreError, match="task 'letters' has other test examples now than pretrained-letters-s0"):
+            remeasure(out, "accuracy")
+
+
+def test_a_task_that_cannot_be_prepared_is_one_message(tmp_path, command):
+    from harness.preparation import _prepare
+
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(Path(toy("Letters").rpartition(":")[0]).read_text())
+    harness.run(small_study(tasks={"letters": {"use": f"{plugin}:Letters"}}), tmp_path / "out")
+    faulty = plugin.read_text().replace('RuntimeError("a bug', 'OSError("no').replace('== "bug"', '== "none"')
+    for source, message in (
+        ("raise OSError('the disk is gone')", "cannot be loaded: OSError: the disk is gone"),
+        (faulty, "task 'letters': no in the task"),
+        (None, f"there is no file {plugin}"),
+    ):
+        plugin.write_text(source) if source else plugin.unlink()
+        _prepare.cache_clear()
+        outcome = command("measure", tmp_path / "out", "--metric", "trajectories")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err.splitlines()[-1].startswith("error: ")
+        assert message in outcome.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("change", [{"surprise": 1}, {"threads": None}, {"seed": 9}])
+def test_a_study_of_another_version_is_an_error(small, change):
+    path = small / "study.json"
+    content = json.loads(path.read_text())
+    trial = content["trials"][0]
+    content["trials"][0] = {name: value for name, value in {**trial, **change}.items() if value is not None}
+    if "surprise" in change:
+        trial["task"]["surprise"] = 1
+        content["trials"][0] = trial
+    path.write_text(json.dumps(content))
+    with pytest.raises(StoreError, match="was written by another version of seqmatch: run the study again"):
+        remeasure(small, "accuracy")
