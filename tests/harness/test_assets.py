@@ -129,6 +129,7 @@ def test_the_assets_that_the_bundled_studies_name_are_there(fetched, monkeypatch
 
     monkeypatch.setenv("SEQMATCH_ASSETS", str(fetched))
     monkeypatch.setattr("trainers.models.dequantize", lambda gguf, cache: gguf)
+    monkeypatch.setattr(assets, "_dequantized", assets._dequantized.__wrapped__)  # what is cached outlives the patch
     for name in bundled_studies():
         for trial in plan(name).trials:
             assets.resolve([trial.model, trial.task.settings, [metric.settings for metric in trial.metrics]])
