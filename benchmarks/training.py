@@ -135,7 +135,8 @@ class _StepEnds(TrainerCallback):
         self.now = now
         self.times: list[float] = []
 
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
         self.times.append(self.now())
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from metrics.base import Judge, Metric
+    from tasks.base import Task
     from trainers.decoding import Decoder
     from trainers.policy import Policy
 
@@ -72,6 +73,15 @@ def measure(
             direction = declared[number].higher_is_better
             rows.append({"metric": number, "value": float(value), "higher_is_better": direction})
     return rows
+
+
+def lacks(task: Task, metric: Metric) -> str | None:
+    """What a metric needs of a task and this one does not have; None if it has all."""
+    if "language" in metric.needs and getattr(task, "language", None) is None:
+        return "a task whose language can be enumerated"
+    if "judge" in metric.needs and task.judge() is None:
+        return "a task on which the truth is known"
+    return None
 
 
 def long_rows(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.assets import resolve
 from harness.errors import StoreError, StudyError
+from harness.measuring import lacks
 from harness.preparation import Prepared, instance, prepare
 from harness.registry import METRICS
 from harness.trial import Trial, canonical
@@ -138,15 +139,11 @@ def _check_metrics(trial: Trial, prepared: Prepared) -> None:
                 f"{where} needs at least {metric.minimum_n} test examples, and there are {len(prepared.test)}: "
                 f"enlarge the test set or drop the metric{metric.minimum_reason and f' ({metric.minimum_reason})'}"
             )
-        if "language" in metric.needs and getattr(prepared.task, "language", None) is None:
-            raise StudyError(f"{where} needs a task whose language can be enumerated: drop it")
-        if "judge" in metric.needs and prepared.task.judge() is None:
-            raise StudyError(f"{where} needs a task on which the truth is known: drop it")
-        if getattr(metric, "self_bleu", 0) and importlib.util.find_spec("sacrebleu") is None:
-            raise StudyError(f"{where} needs sacrebleu for self_bleu: pip install 'seqmatch[bleu]'")
-        backend = component.settings.get("backend")
-        if component.use == "mauve" and backend == "mauve-text" and importlib.util.find_spec("mauve") is None:
-            raise StudyError(f"{where} needs mauve-text: pip install 'seqmatch[mauve]'")
+        if lacking := lacks(prepared.task, metric):
+            raise StudyError(f"{where} needs {lacking}: drop it")
+        for module, extra in metric.extras().items():
+            if importlib.util.find_spec(module) is None:
+                raise StudyError(f"{where} needs {module}: pip install 'seqmatch[{extra}]'")
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[list[int]]:

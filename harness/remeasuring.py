@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError, StudyError
 from harness.execution import isolated
-from harness.measuring import long_rows, measure
+from harness.measuring import lacks, long_rows, measure
 from harness.preparation import Prepared, instance, prepare
 from harness.progress import Display, Reporter, display, quiet
 from harness.provenance import source_digest
@@ -33,8 +33,8 @@ CLOCKS = ("step", "tokens", "generated_tokens", "flops", "seconds")
 def remeasure(out: Path, name: str, overrides: Sequence[str] = ()) -> tuple[pd.DataFrame, Path]:
     """Measure the finished trials of a results folder, and write the numbers beside its results.
 
-    A metric has the settings that the study gave it, where it has any. Tasks without a language are left out of a
-    metric that needs one.
+    A metric has the settings that the study gave it, where it has any. Tasks that lack what
+    a metric needs of them are left out.
 
     Args:
         out: results folder.
@@ -95,12 +95,12 @@ def _check(trials: Sequence[Trial], store: Store, components: Mapping[str, Compo
     skipped = set[str]()
     for trial in trials:
         name, metric = trial.task.name, components[trial.task.name]
-        needs = METRICS.load(metric.use).needs
-        if "language" in needs and getattr(_prepared(trial).task, "language", None) is None:
+        measured = instance(METRICS, metric)
+        if lacking := lacks(_prepared(trial).task, measured):
             if name not in skipped:
-                shown.note(f"task {name} is left out: metric {metric.name!r} needs a language that can be enumerated")
+                shown.note(f"task {name} is left out: metric {metric.name!r} needs {lacking}")
             skipped.add(name)
-        elif "policy" in needs and store.policy(trial) is None:
+        elif "policy" in measured.needs and store.policy(trial) is None:
             raise StoreError(
                 f"metric {metric.name!r} needs the policy of {trial.label}, which was not saved: "
                 "run the study again with save_policies = true"

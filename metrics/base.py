@@ -180,6 +180,10 @@ class Metric(ABC):
                 missing.
         """
 
+    def extras(self) -> Mapping[str, str]:
+        """Modules that it imports under its settings and that are optional, each with the extra that brings it."""
+        return {}
+
     @classmethod
     @abstractmethod
     def known_answers(cls) -> list[KnownAnswer]:

@@ -118,6 +118,10 @@ class Diversity(Metric):
         if self.self_bleu < 0 or self.self_bleu == 1:
             raise ValueError(f"Diversity: self_bleu must be 0 (off) or at least 2 texts, got {self.self_bleu}")
 
+    def extras(self) -> Mapping[str, str]:
+        """What self-BLEU needs, where it is asked for."""
+        return {"sacrebleu": "bleu"} if self.self_bleu else {}
+
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         self.check(generations, context)
         texts = generations["completion_ids"].tolist()

@@ -71,6 +71,10 @@ class Mauve(Metric):
         if self.clusterings < 1:
             raise MetricError(f"Mauve: clusterings must be at least 1, got {self.clusterings}")
 
+    def extras(self) -> Mapping[str, str]:
+        """What the reference implementation needs, where it is asked for."""
+        return {"mauve": "mauve"} if self.backend == "mauve-text" else {}
+
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         """Return the scores, their ceiling, and what they are comparable by.
 

@@ -66,14 +66,13 @@ class _Search:
     """One batch of n texts; row ``c n + i`` of the cache holds candidate c of text i."""
 
     def __init__(self, policy: Policy, prompts: Sequence[Sequence[int]], decoder: Decoder, max_new_tokens: int) -> None:
-        from trainers.generation import Sample
         from trainers.slots import SlotModel
 
         self.actions, self.alpha = policy.actions, decoder.penalty_alpha
         self.k, n = min(decoder.top_k, self.actions.size), len(prompts)
         capacity = max(map(len, prompts)) + max_new_tokens
         self.model = SlotModel(policy.model, self.k * n, capacity)
-        self.samples = [Sample() for _ in prompts]
+        self.walks: list[list[int]] = [[] for _ in prompts]
         self.rows = np.arange(n)
         self.length = np.array([len(prompt) for prompt in prompts])
         memory = None
@@ -91,22 +90,17 @@ class _Search:
         self._spread(np.arange(n))
 
     def run(self, max_new_tokens: int, max_actions: int) -> list[Sample]:
+        from trainers.generation import Sample
+
+        bound = min(max_new_tokens, max_actions)
         while len(self.rows):
-            for row, token in zip(self.rows.tolist(), self._step(), strict=True):
-                sample = self.samples[row]
-                sample.actions.append(token)
-                if token == self.actions.eos:
-                    sample.finish = "eos"
-                    continue
-                sample.visible.append(token)
-                if len(sample.visible) == max_new_tokens:
-                    sample.finish = "length"
-                elif len(sample.actions) == max_actions:
-                    sample.finish = "actions"
-            kept = np.flatnonzero([self.samples[row].finish is None for row in self.rows])
+            for row, action in zip(self.rows.tolist(), self._step(), strict=True):
+                self.walks[row].append(action)
+            walks = [self.walks[row] for row in self.rows]
+            kept = np.flatnonzero([walk[-1] != self.actions.eos and len(walk) < bound for walk in walks])
             if len(kept) < len(self.rows):
                 self._spread(kept)
-        return self.samples
+        return [Sample.of(walk, self.actions, max_new_tokens) for walk in self.walks]
 
     def _step(self) -> list[int]:
         """Choose the next action of every text; its state joins memory and cache."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from trainers.backspace import visible
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from trainers.actions import ActionSpace
     from trainers.decoding import Decoder
     from trainers.noise import NoisySteps
     from trainers.policy import Policy
@@ -34,7 +35,7 @@ REFILL = 4
 """Prompts that need a prefill are taken in once one row in so many is free: one pass for several is cheaper."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sample:
     """One generation.
 
@@ -44,9 +45,16 @@ class Sample:
         finish: what ended the walk: the end of the text, or the bound on visible tokens or actions.
     """
 
-    actions: list[int] = field(default_factory=list)
-    visible: list[int] = field(default_factory=list)
-    finish: Finish | None = None
+    actions: list[int]
+    visible: list[int]
+    finish: Finish
+
+    @classmethod
+    def of(cls, actions: list[int], space: ActionSpace, max_new_tokens: int) -> Sample:
+        """The sample of a walk that is over."""
+        ended = actions[-1] == space.eos
+        text = visible(actions[:-1] if ended else actions, space.bksp)
+        return cls(actions, text, "eos" if ended else "length" if len(text) == max_new_tokens else "actions")
 
 
 @torch.no_grad()
@@ -141,7 +149,7 @@ class _Walks:
         self.sample, self.start, self.depth, self.count, self.token = np.zeros((5, self.size), np.int64)
         self.log = np.zeros((self.size, max_actions), np.int64)
         self.uniforms = np.zeros((self.size, max_actions))
-        self.found = [Sample() for _ in prompts]
+        self.found = dict[int, Sample]()
 
     def run(self, progress: Callable[[int], None] | None) -> list[Sample]:
         holes = np.zeros(0, np.int64)
@@ -150,7 +158,7 @@ class _Walks:
             if len(holes):
                 self._close(holes)
             if not self.n:
-                return self.found
+                return [self.found[index] for index in range(len(self.prompts))]
             holes = self._act(self._logits())
             if len(holes) and progress:
                 progress(len(holes))
@@ -215,10 +223,7 @@ class _Walks:
     def _finish(self, row: int) -> None:
         """Keep the sample of a row that ended."""
         actions = self.log[row, : self.count[row]].tolist()
-        ended = actions[-1] == self.actions.eos
-        text = visible(actions[:-1] if ended else actions, self.actions.bksp)
-        finish: Finish = "eos" if ended else "length" if len(text) == self.max_new_tokens else "actions"
-        self.found[self.sample[row]] = Sample(actions, text, finish)
+        self.found[int(self.sample[row])] = Sample.of(actions, self.actions, self.max_new_tokens)
 
     def _close(self, holes: NDArray[np.int64]) -> None:
         """Move the last rows into the holes."""

@@ -7,6 +7,7 @@ their size, where log-softmax and cross-entropy keep a second tensor and make a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,7 @@ def choice_scores(logits: Tensor, choices: Tensor, at_root: Tensor, space: Actio
     Returns:
         Shapes ``(n, k)`` (-inf where the action is impossible) and ``(n,)``, in float32 or better.
     """
-    q, v = _ChoiceScores.apply(logits, choices, at_root, space)  # type: ignore[no-untyped-call]
-    return q, v
+    return _choice_scores(logits, choices, at_root, space)
 
 
 def logits_at(policy: Policy, sequences: Sequences, where: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,6 +128,9 @@ class _ChoiceScores(torch.autograd.Function):
         grad = _masked(logits, at_root, ctx.space).sub_(v[:, None]).exp_().mul_(grad_v[:, None])
         grad.scatter_add_(-1, choices, grad_q)
         return grad.to(logits.dtype), None, None, None
+
+
+_choice_scores: Callable[[Tensor, Tensor, Tensor, ActionSpace], tuple[Tensor, Tensor]] = _ChoiceScores.apply
 
 
 def _masked(logits: Tensor, at_root: Tensor, space: ActionSpace) -> Tensor:

@@ -27,7 +27,7 @@ class _Layer(CacheLayerMixin):
     """Keys and values of one layer, shape ``(rows, capacity, heads, width of a head)`` each: a slot is in one piece."""
 
     def __init__(self, owner: SlotModel) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        CacheLayerMixin.__init__(self)
         self.owner = owner
         self.tables: list[Tensor] = []
 
@@ -37,13 +37,8 @@ class _Layer(CacheLayerMixin):
             self.tables.append(states.new_zeros(shape))
         self.is_initialized = True
 
-    def update(
-        self,
-        key_states: Tensor,
-        value_states: Tensor,
-        *args: Any,  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        del args, kwargs
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         owner = self.owner

@@ -76,14 +76,14 @@ def test_mauve_without_its_extra_is_found(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     checked(tasks=letters(test=60, metrics={"mauve": {"model": "/some/folder"}}))
     study = {"tasks": letters(test=60, metrics={"mauve": {"model": "/some/folder", "backend": "mauve-text"}})}
-    with pytest.raises(StudyError, match=r"metric 'mauve' needs mauve-text: pip install 'seqmatch\[mauve\]'"):
+    with pytest.raises(StudyError, match=r"metric 'mauve' needs mauve: pip install 'seqmatch\[mauve\]'"):
         checked(**study)
 
 
 def test_self_bleu_without_its_extra_is_found(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     checked(tasks=letters(metrics={"diversity": {"zipf": True}}))
-    with pytest.raises(StudyError, match=r"'diversity' needs sacrebleu for self_bleu: pip install 'seqmatch\[bleu\]'"):
+    with pytest.raises(StudyError, match=r"'diversity' needs sacrebleu: pip install 'seqmatch\[bleu\]'"):
         checked(tasks=letters(metrics={"diversity": {"self_bleu": 2}}))
 
 

@@ -161,13 +161,14 @@ def test_a_damaged_policy_names_the_folder_and_what_to_do(own):
 def test_a_task_without_a_language_is_left_out_and_said(own, command):
     outcome = command("measure", own, "--metric", "exact")
     assert outcome.code == 0
-    assert outcome.err.count("task arithmetic is left out: metric 'exact' needs a language") == 1
+    assert outcome.err.count("task arithmetic is left out: metric 'exact' needs a task whose language") == 1
     assert "task arithmetic" not in outcome.out
 
 
-def test_a_metric_for_none_of_the_tasks_is_an_error(small):
+@pytest.mark.parametrize("name", [toy("NeedsLanguage"), "injected_errors"])
+def test_a_metric_for_none_of_the_tasks_is_an_error(small, name):
     with pytest.raises(StudyError, match=r"no finished trial of .* has what the metric needs"):
-        remeasure(small, toy("NeedsLanguage"))
+        remeasure(small, name)
 
 
 @pytest.mark.parametrize(

@@ -22,29 +22,24 @@ def reference(policy: Policy, prompt: list[int], alpha: float, k: int, max_new_t
         output = policy.model(torch.tensor([ids]), output_hidden_states=True)
         return output.logits[0, -1].double(), output.hidden_states[-1][0].double()
 
-    walk = Sample()
-    while walk.finish is None:
-        logits, context = states(prompt + walk.visible)
+    text: list[int] = []
+    while True:
+        logits, context = states(prompt + text)
         logits[list(policy.actions.forbidden)] = -torch.inf
         shares = logits.softmax(0)
         scores = {}
         for candidate in shares.argsort(descending=True)[:k].tolist():
             if shares[candidate] == 0:
                 continue
-            state = states([*prompt, *walk.visible, candidate])[1][-1]
+            state = states([*prompt, *text, candidate])[1][-1]
             worst = max(float(torch.nn.functional.cosine_similarity(state, other, dim=0)) for other in context)
             scores[candidate] = (1 - alpha) * float(shares[candidate]) - alpha * worst
         action = max(scores, key=lambda candidate: scores[candidate])
-        walk.actions.append(action)
         if action == policy.actions.eos:
-            walk.finish = "eos"
-            continue
-        walk.visible.append(action)
-        if len(walk.visible) == max_new_tokens:
-            walk.finish = "length"
-        elif len(walk.actions) == max_actions:
-            walk.finish = "actions"
-    return walk
+            return Sample([*text, action], text, "eos")
+        text.append(action)
+        if len(text) in (max_new_tokens, max_actions):
+            return Sample(text, text, "length" if len(text) == max_new_tokens else "actions")
 
 
 def search(policy: Policy, alpha: float, k: int, batch_size: int = 64, max_actions: int = 24) -> list[Sample]:

@@ -31,24 +31,24 @@ def reference(
 ) -> Sample:
     """The same walk with no cache at all: a plain forward pass over the visible text before every action."""
     uniforms = np.random.Generator(np.random.Philox(key=[seed, index])).random(max_actions)
-    walk = Sample()
-    while walk.finish is None:
-        logits = policy.model(torch.tensor([prompt + walk.visible])).logits[0, -1].double().numpy()
+    actions: list[int] = []
+    text: list[int] = []
+    while True:
+        logits = policy.model(torch.tensor([prompt + text])).logits[0, -1].double().numpy()
         logits[list(policy.actions.forbidden)] = -np.inf
-        if not walk.visible and policy.actions.bksp is not None:
+        if not text and policy.actions.bksp is not None:
             logits[policy.actions.bksp] = -np.inf
         weights = np.exp(logits - logits.max())
         cumulative = np.cumsum(weights / weights.sum())
-        action = int(np.searchsorted(cumulative, uniforms[len(walk.actions)] * cumulative[-1], side="right"))
-        walk.actions.append(action)
-        walk.visible = visible([one for one in walk.actions if one != policy.actions.eos], policy.actions.bksp)
+        action = int(np.searchsorted(cumulative, uniforms[len(actions)] * cumulative[-1], side="right"))
+        actions.append(action)
         if action == policy.actions.eos:
-            walk.finish = "eos"
-        elif len(walk.visible) == max_new_tokens:
-            walk.finish = "length"
-        elif len(walk.actions) == max_actions:
-            walk.finish = "actions"
-    return walk
+            return Sample(actions, text, "eos")
+        text = visible(actions, policy.actions.bksp)
+        if len(text) == max_new_tokens:
+            return Sample(actions, text, "length")
+        if len(actions) == max_actions:
+            return Sample(actions, text, "actions")
 
 
 @pytest.mark.parametrize("backspace", [False, True])
