@@ -251,5 +251,6 @@ def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
     Returns:
         Actions, shape ``(n,)``.
     """
-    cumulative = logits.softmax(1).cumsum(1, dtype=torch.float64)
+    # In place: the other way makes a second array of this size, whose pages cost more than the sum.
+    cumulative = logits.softmax(1).double().cumsum_(1)
     return torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)[:, 0]
