@@ -16,6 +16,7 @@ from harness.validation import Key, Table, build, check, plain, settings_of
 
 if TYPE_CHECKING:
     from metrics.base import Metric
+    from trainers.decoding import Decoder
 
 TRAINER_KEYS = ("use", "optimization")
 TASK_KEYS = ("use", "model", "budget", "optimization", "decoders", "metrics")
@@ -77,7 +78,8 @@ class _Expansion:
             metrics = self._metrics(task, table, key)
             used.update(metric.name for metric in metrics)
             headlines[name] = self._headline(metrics, key)
-            decoders = [self._decoders(table, key, trainer) for trainer, _, _ in trainers]
+            chosen = self._decoders(table, key, metrics)
+            decoders = [self._served(chosen, trainer, key) for trainer, _, _ in trainers]
             model, budget = self._shared("model", (table, key)), self._shared("budget", (table, key))
             optimizations = [self._shared("optimization", (table, key), (other, at)) for _, other, at in trainers]
             trials += [
@@ -133,8 +135,8 @@ class _Expansion:
                 table = _merged(table, check(self.classes[name], layer[name], where))
         return plain(build(self.classes[name], table, where))
 
-    def _decoders(self, table: Table, key: Key, trainer: Component) -> dict[str, dict[str, Any]]:
-        """The decoders of a task that can serve the policies of a trainer."""
+    def _decoders(self, table: Table, key: Key, metrics: Iterable[Component]) -> dict[str, Decoder]:
+        """The decoders of a task; its metrics can be computed under each."""
         names = table.get("decoders", list(self.decoders))
         key = key / "decoders"
         if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
@@ -142,11 +144,21 @@ class _Expansion:
         for name in names:
             if name not in self.decoders:
                 raise key.error(f"unknown decoder {name!r}{suggestion(name, self.decoders)}")
+            for metric in metrics:
+                if METRICS.load(metric.use).follows_decoder and not self.decoders[name].has_distribution:
+                    raise key.error(
+                        f"metric {metric.name!r} computes with the decoder's distribution over actions, and "
+                        f"{name!r} has none: name other decoders, or other metrics, for this task"
+                    )
+        return {name: self.decoders[name] for name in names}
+
+    def _served(self, decoders: Mapping[str, Decoder], trainer: Component, key: Key) -> dict[str, dict[str, Any]]:
+        """The settings of those decoders that can decode the policies of a trainer."""
         backspace = TRAINERS.load(trainer.use).backspace
-        served = {name: plain(self.decoders[name]) for name in names if self.decoders[name].serves(backspace)}
+        served = {name: plain(decoder) for name, decoder in decoders.items() if decoder.serves(backspace)}
         if not served:
-            raise key.error(
-                f"none of {', '.join(names)} can decode policies with <bksp>, as trainer {trainer.name!r} has"
+            raise (key / "decoders").error(
+                f"none of {', '.join(decoders)} can decode policies with <bksp>, which {trainer.name!r} has"
             )
         return served
 

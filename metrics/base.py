@@ -165,6 +165,9 @@ class Metric(ABC):
     """The numbers that a leaderboard shows; empty: the first of ``values``."""
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    follows_decoder: ClassVar[bool] = False
+    """It computes with the decoder's distribution over actions, so the decoder must have one."""
+
     minimum_n: ClassVar[int] = 1
     """Fewest generations for which the metric means anything."""
 

@@ -98,6 +98,7 @@ class Exact(Metric):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"policy", "language"})
+    follows_decoder: ClassVar[bool] = True
     minimum_n: ClassVar[int] = 0
     headline: ClassVar[tuple[str, ...]] = ("kl_forward", "total_variation", "invalid_mass")
     values: ClassVar[Mapping[str, Value]] = {

@@ -31,6 +31,7 @@ class InjectedErrors(Metric):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"policy", "judge"})
+    follows_decoder: ClassVar[bool] = True
     minimum_n: ClassVar[int] = 0
     values: ClassVar[Mapping[str, Value]] = {
         "erase_after_error": Value(higher_is_better=True, range=(0, 1)),

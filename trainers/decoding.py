@@ -56,6 +56,11 @@ class Decoder:
         """Whether it can decode policies with (or without) ``<bksp>``."""
         return not (backspace and self.penalty_alpha)
 
+    @property
+    def has_distribution(self) -> bool:
+        """Whether actions follow a distribution that ``warp`` gives; contrastive search looks at hidden states too."""
+        return not self.penalty_alpha
+
     def warp(self, logits: Tensor, bksp: int | None = None) -> Tensor:
         """Logits whose softmax is the distribution over actions.
 
@@ -73,7 +78,7 @@ class Decoder:
         import torch
         from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-        if self.penalty_alpha:
+        if not self.has_distribution:
             raise ValueError("decoder: contrastive search (penalty_alpha > 0) is no warp of logits: it has no density")
         if self.backspace_bias != 1 and bksp is not None:
             logits = logits.double().clone()

@@ -41,6 +41,14 @@ def test_a_decoder_that_cannot_serve_a_trainer_is_left_out_of_its_trials():
         trials(trainers={"behavioral_cloning": {}}, decoders={"contrastive": CONTRASTIVE})
 
 
+def test_a_decoder_without_the_distribution_that_a_metric_needs_is_refused():
+    study = {"trainers": {"mle": {}}, "decoders": {"ancestral": {}, "contrastive": CONTRASTIVE}}
+    with pytest.raises(StudyError, match=r"tasks.language.decoders: metric 'exact' .* and 'contrastive' has none"):
+        trials(tasks={"language": {}}, **study)
+    trials(tasks={"language": {"decoders": ["ancestral"]}}, **study)
+    trials(tasks={"language": {"metrics": {"diversity": {}}}}, **study)
+
+
 def test_an_explicit_default_changes_nothing():
     plainly = trials()
     written = trials(
