@@ -30,3 +30,5 @@ bench: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/loss_memory.py
+	$(BIN)/python benchmarks/mauve.py
+	$(BIN)/python benchmarks/ngrams.py

@@ -74,14 +74,25 @@ def run(
 
 
 @app.command("list")
-def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+def list_names(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    numbers: Annotated[
+        bool, typer.Option("--numbers", help="Of metrics: every number, its direction, range, unit and needs.")
+    ] = False,
+) -> None:
     """List what is registered, and where it comes from."""
-    from rich.console import Console
     from rich.table import Table
 
     from harness.registry import METRICS, TASKS, TRAINERS
     from harness.study import bundled_studies, read_toml
 
+    if numbers:
+        if kind is not Kind.METRICS:
+            raise HarnessError("--numbers: only metrics report numbers: seqmatch list metrics --numbers")
+        from harness import declarations
+
+        sys.stdout.write(declarations.numbers())
+        return
     if kind is Kind.STUDIES:
         table = Table("name", "description")
         for name, path in bundled_studies().items():
@@ -91,8 +102,7 @@ def list_names(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> N
         table = Table("name", "class", "from")
         for entry in entries():
             table.add_row(entry.name, entry.target, entry.origin)
-    console = Console()
-    console.print(table, width=None if console.is_terminal else 200)
+    _print(table)
 
 
 @app.command()

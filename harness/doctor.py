@@ -126,8 +126,13 @@ def _read(path: Path) -> NDArray[np.float32]:
     least = 2 * Mauve.minimum_n
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise HarnessError(f"{path} cannot be read as a .npy array: {error}") from error
+    except OSError as error:
+        raise HarnessError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # of a damaged file numpy passes on whatever its parsers raise
+        raise HarnessError(
+            f"{path} is no .npy file of numbers, or is damaged: write one with numpy.save(path, features), "
+            "floats of shape (n, d)"
+        ) from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
         found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else "an archive of arrays"
         raise HarnessError(f"{path} must hold floats of shape (n, d), not {found}")

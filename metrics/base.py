@@ -18,6 +18,9 @@ Judge = Callable[[Sequence[int], str, bool], bool]
 """``(token ids of a completion, reference, ended)``: is it right, or if it has not ended, can it still become so?"""
 
 
+_TEXTS = frozenset({"prompt", "completion", "reference"})
+
+
 class MetricError(ValueError):
     """A metric cannot be computed from what it was given; the message says why."""
 
@@ -193,7 +196,9 @@ class Metric(ABC):
         """Run the metric on cases with known results."""
 
     def check(self, generations: pd.DataFrame, context: MetricContext) -> None:
-        """Raise MetricError unless there is enough to compute the metric from."""
+        """Raise MetricError unless there is enough to compute the metric from, and texts are texts."""
+        from metrics.texts import check_texts
+
         name = type(self).__name__
         if len(generations) < self.minimum_n:
             reason = self.minimum_reason and f": {self.minimum_reason}"
@@ -201,6 +206,8 @@ class Metric(ABC):
         absent = [column for column in self.columns if column not in generations.columns]
         if absent:
             raise MetricError(f"{name} reads the columns {absent}, which this table of generations does not have")
+        for column in _TEXTS.intersection(self.columns):
+            check_texts(generations[column], f"{name}: the column {column!r}")
         missing = sorted(need for need in self.needs if getattr(context, need) is None)
         if missing:
             raise MetricError(f"{name} needs {' and '.join(missing)}, which this context does not have")

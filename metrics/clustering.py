@@ -67,6 +67,20 @@ def canonical_order(features: Features) -> NDArray[np.intp]:
     return np.argsort(rows.view(f"V{rows.itemsize * rows.shape[1]}")[:, 0], kind="stable")
 
 
+def moderate(features: Features) -> Features:
+    """Rows times powers of two, so that squares neither overflow nor vanish; bits of the mantissa stay.
+
+    Args:
+        features: shape ``(n, d)``, finite.
+
+    Returns:
+        Likewise, the largest absolute value of each row in [1/2, 1), or 0.
+    """
+    exponents = np.frexp(np.abs(features).max(1))[1]
+    scaled: Features = np.ldexp(features, -exponents[:, None])
+    return scaled
+
+
 def principal_components(features: Features) -> Rows:
     """Rows scaled to length 1, on their leading principal components up to 90 % of the variance.
 
@@ -76,7 +90,7 @@ def principal_components(features: Features) -> Rows:
     Returns:
         Shape ``(n, m)`` with ``1 <= m <= d``.
     """
-    unit = normalize(features)
+    unit = normalize(moderate(features))
     if not np.ptp(unit, axis=0).any():
         return np.zeros((len(unit), 1), np.float32)
     pca = PCA(svd_solver="covariance_eigh").fit(unit)

@@ -77,8 +77,13 @@ def zipf_coefficient(occurrences: ArrayLike, ranks: int = ZIPF_RANKS) -> float |
 
     Returns:
         s, 0 where all are equally frequent; None for fewer than two different tokens, through which no line goes.
+
+    Raises:
+        MetricError: if a token does not occur.
     """
     frequencies = np.sort(np.asarray(occurrences, np.float64))[::-1][:ranks]
+    if not (frequencies > 0).all():
+        raise MetricError("the Zipf coefficient is of tokens that occur: leave out those with no occurrence")
     if len(frequencies) < 2:
         return None
     rank = np.log(np.arange(1, len(frequencies) + 1))

@@ -16,6 +16,7 @@ from metrics.base import FiniteLanguage, KnownAnswer, Metric, MetricContext, Met
 from metrics.compounding import error_curves
 from metrics.endings import FinalTexts, final_texts
 from metrics.injection import recovery
+from metrics.languages import check_language
 from metrics.tabular import TabularLanguage, TabularPolicy
 from metrics.tree import TextTree, text_tree
 
@@ -46,8 +47,8 @@ def final_text_distribution(
         itself, and last that of everything else (other texts, texts and walks cut off, walks without end).
 
     Raises:
-        MetricError: if the tree of texts cannot be enumerated (see ``metrics.tree.text_tree``), or a bound is
-            not positive.
+        MetricError: if the language is no distribution over strings of its alphabet, the tree of texts cannot be
+            enumerated (see ``metrics.tree.text_tree``), or a bound is not positive.
     """
     tree = _tree(policy, language, decoder, max_new_tokens, max_actions)
     return _strings(final_texts(tree, max_actions), language)
@@ -56,6 +57,7 @@ def final_text_distribution(
 def _tree(
     policy: ScoredPolicy, language: FiniteLanguage, decoder: Any, max_new_tokens: int | None, max_actions: int | None
 ) -> TextTree:
+    check_language(language)
     if max_actions is not None and max_actions < 1:
         raise MetricError(f"max_actions must be at least 1, got {max_actions}")
     depth = language.max_length + 1 if max_new_tokens is None else max_new_tokens

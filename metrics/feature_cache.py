@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
+import shutil
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -13,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 DIGEST_BYTES = hashlib.sha256().digest_size
+SCRATCH = ".writing-"
+DAY = 86_400
+"""Seconds after which a scratch folder is that of a process which was killed."""
 
 
 def read_features(file: Path, rows: int) -> NDArray[np.float32] | None:
@@ -52,12 +58,21 @@ def write_features(file: Path, features: NDArray[np.float32]) -> None:
     body = buffer.getvalue()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".writing-") as scratch:
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=SCRATCH) as scratch:
             whole = Path(scratch) / file.name
             whole.write_bytes(_digest(file, body) + body)
             os.replace(whole, file)
+        _sweep(file.parent)
     except OSError as error:
         warnings.warn(f"cannot cache features: {error}", stacklevel=3)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left; those that still write are left alone."""
+    for left in folder.glob(f"{SCRATCH}*"):
+        with contextlib.suppress(FileNotFoundError):  # another process sweeps, or has finished writing
+            if time.time() - left.stat().st_mtime > DAY:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _digest(file: Path, body: bytes) -> bytes:

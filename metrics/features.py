@@ -25,6 +25,7 @@ from metrics.feature_model import (
     token_ids,
 )
 from metrics.model_source import ModelSource, locate_model
+from metrics.texts import check_texts
 
 
 def hidden_states(
@@ -60,7 +61,7 @@ def hidden_states(
         MetricError: if there are no texts, one is no text, a setting is out of range, the model cannot be loaded,
             or a feature is not finite.
     """
-    check_texts(texts)
+    _check(texts)
     if pooling not in get_args(Pooling):
         raise MetricError(f"pooling must be one of {get_args(Pooling)}, got {pooling!r}")
     _check_positive(max_tokens=max_tokens, batch_size=batch_size)
@@ -90,17 +91,10 @@ def cut_count(texts: Sequence[str], model: str, max_tokens: int) -> int:
     return int((lengths > limit).sum())
 
 
-def check_texts(texts: Sequence[str]) -> None:
-    """Raise MetricError unless these are one or more strings that UTF-8 can express."""
-    if isinstance(texts, str) or not len(texts):
-        raise MetricError(f"features need a list of at least one text, got {texts!r}")
-    for place, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise MetricError(f"features need strings, got {text!r} at place {place}")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise MetricError(f"text {place} is no valid Unicode, {error.reason}: {text[:80]!r}") from error
+def _check(texts: Sequence[str]) -> None:
+    check_texts(texts, "features: the texts")
+    if not len(texts):
+        raise MetricError("features need at least one text")
 
 
 def _check_positive(**settings: int) -> None:
@@ -111,7 +105,7 @@ def _check_positive(**settings: int) -> None:
 
 def _lengths(texts: Sequence[str], model: str, max_tokens: int) -> tuple[NDArray[np.int64], int]:
     """Lengths in tokens, exact up to one above the limit, and the limit."""
-    check_texts(texts)
+    _check(texts)
     _check_positive(max_tokens=max_tokens)
     source = locate_model(model)
     limit = _text_limit(source, max_tokens)

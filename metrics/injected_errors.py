@@ -42,6 +42,11 @@ class InjectedErrors(Metric):
         self.check(generations, context)
         assert context.policy is not None
         assert context.judge is not None
+        if not 0 < len(context.prompts) == len(context.completions):
+            raise MetricError(
+                "InjectedErrors needs held-out examples, got "
+                f"{len(context.prompts)} prompts and {len(context.completions)} completions"
+            )
         errors = _error_ids(context.policy, context.error_tokens)
         after_error: list[float] = []
         after_right: list[float] = []

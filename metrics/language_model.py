@@ -19,8 +19,8 @@ from metrics.feature_model import (
     start_token,
     token_ids,
 )
-from metrics.features import check_texts
 from metrics.model_source import locate_model
+from metrics.texts import check_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,8 +65,10 @@ def likelihoods(prompts: Sequence[str], texts: Sequence[str], model: str, max_to
         MetricError: if there are no texts, one is no text, ``max_tokens`` is not positive, the model cannot be
             loaded, is no causal language model, or has no end of sequence that an empty text could be.
     """
-    check_texts(prompts)
-    check_texts(texts)
+    for whose, given in (("prompts", prompts), ("texts", texts)):
+        check_texts(given, f"likelihoods: the {whose}")
+    if not 0 < len(texts) == len(prompts):
+        raise MetricError(f"likelihoods need at least one text and a prompt each, got {len(texts)} and {len(prompts)}")
     if max_tokens < 1:
         raise MetricError(f"max_tokens must be positive, got {max_tokens}")
     source = locate_model(model)

@@ -87,6 +87,8 @@ def _features(whose: str, values: ArrayLike, expected: Features | None = None) -
             f"MAUVE needs one row of floating point features per text, got an array of {features.dtype} of shape "
             f"{features.shape} for {whose}"
         )
+    # Half precision overflows in sums of squares, and rows are ordered by their bytes.
+    features = features.astype(np.promote_types(features.dtype, np.float32), copy=False)
     n, width = features.shape
     if n < MINIMUM_N:
         raise MetricError(f"MAUVE needs at least {MINIMUM_N} texts, got {n} for {whose}: {MINIMUM_REASON}")

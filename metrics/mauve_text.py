@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import MetricError
-from metrics.clustering import canonical_order
+from metrics.clustering import canonical_order, moderate
 from metrics.mauve_inputs import Features
 
 
@@ -36,7 +36,7 @@ def mauve_text_counts(
         from mauve import compute_mauve
     except ImportError as error:
         raise MetricError(f"backend 'mauve-text' needs it: pip install 'seqmatch[mauve]' ({error})") from error
-    p_features, q_features = (features[canonical_order(features)] for features in (reference, system))
+    p_features, q_features = (moderate(features[canonical_order(features)]) for features in (reference, system))
     with _silent_faiss():
         result = compute_mauve(p_features=p_features, q_features=q_features, num_buckets=clusters, seed=seed)
     shares = (result.p_hist, len(reference)), (result.q_hist, len(system))

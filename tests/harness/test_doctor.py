@@ -1,3 +1,4 @@
+import contextlib
 import os
 
 import numpy as np
@@ -181,7 +182,7 @@ def spoiled(row, value):
         (spoiled(7, -np.inf), "not finite"),
         (spoiled(7, 1e300), "not finite"),
         (np.ones((200, 4)), "all 200 rows are equal"),
-        (np.array([[None]]), "cannot be read as a .npy array"),
+        (np.array([[None]]), "is no .npy file of numbers, or is damaged: write one with numpy.save(path, features)"),
     ],
 )
 def test_bad_features_are_one_message(command, save, array, message):
@@ -197,14 +198,30 @@ def test_a_file_that_is_no_array_is_one_message(tmp_path):
     np.savez(tmp_path / "several.npz", a=normal())
     (tmp_path / "text.npy").write_text("0.5, 0.5")
     (tmp_path / "empty.npy").touch()
+    (tmp_path / "zip.npy").write_bytes(b"PK\x03\x04")
+    (tmp_path / "folder.npy").mkdir()
     for name, message in (
         ("several.npz", "an archive of arrays"),
-        ("text.npy", "cannot be read"),
-        ("empty.npy", "cannot be read"),
-        ("absent.npy", "No such file"),
+        ("text.npy", "is no .npy file of numbers"),
+        ("empty.npy", "is no .npy file of numbers"),
+        ("zip.npy", "is no .npy file of numbers"),
+        ("absent.npy", "absent.npy cannot be read: No such file"),
+        ("folder.npy", "folder.npy cannot be read: Is a directory"),
     ):
-        with pytest.raises(HarnessError, match=message):
+        with pytest.raises(HarnessError, match=message) as caught:
             doctor.with_features(table, tmp_path / name)
+        assert "pickle" not in str(caught.value)
+
+
+def test_a_damaged_file_is_one_message_whatever_byte_is_wrong(save, tmp_path):
+    """numpy's reader raises ValueError, SyntaxError or TokenError, as the byte has it."""
+    path = save(normal())
+    whole = path.read_bytes()
+    for place in range(len(whole) - normal().nbytes):
+        for change in (1, 64, 255):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ change]) + whole[place + 1 :])
+            with contextlib.suppress(HarnessError):
+                doctor._read(path)
 
 
 def test_mauve_that_breaks_on_the_features_is_a_row_that_fails(command, save, monkeypatch):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
-from metrics.clustering import canonical_order, joint_clustering, principal_components
+from metrics.clustering import canonical_order, joint_clustering, moderate, principal_components
 from metrics.mauve_inputs import mauve_inputs
 
 
@@ -66,3 +66,22 @@ def test_equal_rows_of_different_sets_share_their_cluster():
     assert counts.shape == (5, 6)
     assert (counts.sum(1) == 60).all()
     assert counts[3].tolist() == [int((clusters.reference[3] == cluster).sum()) for cluster in range(6)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_moderate_rows_keep_every_bit_of_their_mantissa(dtype):
+    rows = np.array([[3.0, -0.25], [0.0, 0.0], [1e-30, -7e-31], [2.0**100, 1.0]], dtype)
+    found = moderate(rows)
+    assert found.dtype == dtype
+    assert found.tolist()[:2] == [[0.75, -0.0625], [0.0, 0.0]]
+    assert ((np.abs(found[[0, 2, 3]]).max(1) >= 0.5) & (np.abs(found[[0, 2, 3]]).max(1) < 1)).all()
+    assert np.array_equal(found[2] / found[2, 0], rows[2] / rows[2, 0])
+    assert (found[3] == [0.5, 2.0**-101]).all()
+
+
+@pytest.mark.parametrize(
+    ("power", "dtype"), [(90, np.float32), (-90, np.float32), (700, np.float64), (-700, np.float64)]
+)
+def test_components_do_not_depend_on_scale_where_squares_overflow_or_vanish(power, dtype):
+    rows = features(0, dtype=dtype)
+    assert np.array_equal(principal_components(np.ldexp(rows, power)), principal_components(rows))

@@ -1,4 +1,8 @@
+import os
 import shutil
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -63,6 +67,47 @@ def test_a_killed_write_leaves_the_old_entry_and_no_other_file(entry, monkeypatc
         write_features(entry, FEATURES + 1)
     assert list(entry.parent.iterdir()) == [entry]
     assert np.array_equal(read_features(entry, 3), FEATURES)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from metrics.feature_cache import write_features
+
+def half(self, content):
+    with self.open("wb") as file:
+        file.write(content[: len(content) // 2])
+    print("half written", flush=True)
+    time.sleep(600)
+
+Path.write_bytes = half
+write_features(Path(sys.argv[1]), np.ones((3, 4), np.float32))
+"""
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["old entry", "no entry"])
+def test_kill_9_in_mid_write_changes_nothing_and_is_swept_away_later(entry, before):
+    if not before:
+        entry.unlink()
+    with subprocess.Popen([sys.executable, "-c", KILLED, entry], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "half written\n"
+        process.kill()
+    (left,) = entry.parent.glob(".writing-*")
+    assert (left / entry.name).stat().st_size > 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if before:
+            assert np.array_equal(read_features(entry, 3), FEATURES)
+        else:
+            assert read_features(entry, 3) is None
+        write_features(entry, FEATURES + 2)
+        assert left.exists()  # it could be that of a process which still writes
+        yesterday = time.time() - 90_000
+        os.utime(left, (yesterday, yesterday))
+        write_features(entry, FEATURES + 1)
+        assert np.array_equal(read_features(entry, 3), FEATURES + 1)
+    assert list(entry.parent.iterdir()) == [entry]
 
 
 def test_an_unwritable_cache_is_a_warning(entry):

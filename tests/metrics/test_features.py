@@ -144,6 +144,13 @@ def test_cache_is_read_and_keyed_by_everything(tiny_llama, tmp_path):
     assert all(path.suffix == ".features" for path in tmp_path.iterdir())
 
 
+def test_another_version_of_transformers_computes_again(tiny_llama, tmp_path, monkeypatch):
+    hidden_states(TEXTS, tiny_llama, cache=tmp_path)
+    monkeypatch.setattr("metrics.features.version", lambda name: f"{name} of tomorrow")
+    hidden_states(TEXTS, tiny_llama, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_equal_content_is_one_model_wherever_it_lies(tiny_llama, tmp_path):
     copy = shutil.copytree(tiny_llama, tmp_path / "copy", copy_function=shutil.copyfile)
     for model in (tiny_llama, str(copy)):
@@ -196,8 +203,8 @@ def test_an_empty_text_without_any_start_token(own_llama):
     ("arguments", "message"),
     [
         ({"texts": []}, "at least one text"),
-        ({"texts": "a text"}, "a list of at least one text"),
-        ({"texts": ["a", b"bytes"]}, "strings, got b'bytes' at place 1"),
+        ({"texts": "a text"}, "must be a list of texts, got one: 'a text'"),
+        ({"texts": ["a", b"bytes"]}, "strings, got b'bytes' at place 1: decode it"),
         ({"texts": ["a", "b\ud800"]}, "text 1 is no valid Unicode, surrogates not allowed"),
         ({"texts": ["a", None]}, "strings, got None"),
         ({"layer": 3}, r"layer must lie in \[-3, 2\]"),

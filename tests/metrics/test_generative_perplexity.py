@@ -131,6 +131,11 @@ def test_a_model_without_a_head_is_an_error(own_llama):
         measure(own_llama, ["a"], ["b"])
 
 
+def test_an_encoder_decoder_is_an_error(own_t5):
+    with pytest.raises(MetricError, match="no causal language model"):
+        measure(own_t5, ["a"], ["b"])
+
+
 @pytest.mark.assets
 def test_an_encoder_is_an_error(minilm):
     with pytest.raises(MetricError, match="no causal language model"):
@@ -151,6 +156,12 @@ def test_an_empty_text_without_an_end_of_sequence(own_llama):
 def test_bad_input(chain):
     with pytest.raises(MetricError, match="no valid Unicode"):
         likelihoods(["a"], ["\ud800"], chain, 64)
+    with pytest.raises(MetricError, match="at least one text and a prompt each, got 0 and 0"):
+        likelihoods([], [], chain, 64)
+    with pytest.raises(MetricError, match="got 2 and 1"):
+        likelihoods(["a"], ["a", "b"], chain, 64)
+    with pytest.raises(MetricError, match=r"the prompts must be strings, got b'a'"):
+        likelihoods([b"a"], ["a"], chain, 64)
     with pytest.raises(MetricError, match="at least 1, got 0"):
         GenerativePerplexity(max_tokens=0)
     with pytest.raises(MetricError, match="must be positive"):

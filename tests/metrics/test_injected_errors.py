@@ -72,7 +72,12 @@ def test_where_no_error_is_possible_there_is_no_number():
     policy = random_policy(1)
     found = measure(policy, [""], ["ab"], judge=lambda *_: True)
     assert found.keys() == {"erase_after_right"}
-    assert measure(policy, [], []) == {}
+
+
+@pytest.mark.parametrize(("prompts", "completions"), [([], []), ([""], []), ([""], ["a", "b"])])
+def test_no_held_out_examples(prompts, completions):
+    with pytest.raises(MetricError, match=f"got {len(prompts)} prompts and {len(completions)} completions"):
+        measure(random_policy(0), prompts, completions)
 
 
 def test_errors_that_are_not_one_token_or_not_there():

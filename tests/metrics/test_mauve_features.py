@@ -87,6 +87,37 @@ def test_order_of_rows_changes_nothing(backend):
 
 
 @pytest.mark.parametrize("backend", ["seqmatch", "mauve-text"])
+def test_half_precision_is_raised_before_squares_overflow(backend):
+    """Rows of 800 numbers near 10 have squares that sum to more than float16 holds."""
+    p, q = (10 * features(seed, width=800, shift=0.1 * seed).astype(np.float16) for seed in range(2))
+    half, single = (
+        mauve_from_features({"system": q.astype(kind)}, p.astype(kind), backend=backend)["system"]
+        for kind in (np.float16, np.float32)
+    )
+    assert half == single
+    assert half.mauve < 1
+
+
+@pytest.mark.parametrize("backend", ["seqmatch", "mauve-text"])
+@pytest.mark.parametrize("power", [-90, 90])
+def test_lengths_whose_squares_single_precision_cannot_hold(backend, power):
+    p, q = features(0), features(1, shift=0.4)
+    usual, extreme = (
+        mauve_from_features({"system": np.ldexp(q, by)}, np.ldexp(p, by), backend=backend)["system"]
+        for by in (0, power)
+    )
+    assert usual == extreme
+    assert usual.mauve < 1
+
+
+def test_byte_order_and_memory_order_change_nothing():
+    p, q = features(0), features(1, shift=0.4)
+    usual = mauve_from_features({"system": q}, p)["system"]
+    for changed in (q.astype(">f4"), np.asfortranarray(q), np.repeat(q, 2, axis=1)[:, ::2]):
+        assert mauve_from_features({"system": changed}, p)["system"] == usual
+
+
+@pytest.mark.parametrize("backend", ["seqmatch", "mauve-text"])
 def test_result_says_what_it_is_comparable_by(backend):
     systems = {"a": features(0), "b": features(1, shift=0.8)}
     results = mauve_from_features(

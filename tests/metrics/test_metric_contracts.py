@@ -145,6 +145,26 @@ def test_a_missing_column_is_named(metric, column, generations, context, tiny_ll
         build(metric, tiny_llama).compute(generations.drop(columns=column), context)
 
 
+@pytest.mark.parametrize(
+    ("metric", "column"),
+    [(m, c) for m in METRICS for c in m.columns if c in ("prompt", "completion", "reference")],
+)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (b"ab", "strings, got b'ab' at place 7: decode it first"),
+        (None, "strings, got None at place 7"),
+        (3.5, "strings, got 3.5 at place 7"),
+        ("a\ud800", "text 7 is no valid Unicode, surrogates not allowed"),
+    ],
+)
+def test_what_is_no_text_is_named(metric, column, wrong, message, generations, context, tiny_llama):
+    table = generations.copy()
+    table[column] = pd.Series([*table[column][:7], wrong, *table[column][8:]], dtype=object)
+    with pytest.raises(MetricError, match=f"column '{column}'.*{message}"):
+        build(metric, tiny_llama).compute(table, context)
+
+
 @pytest.mark.parametrize("metric", [metric for metric in METRICS if metric.minimum_n])
 def test_too_few_generations_are_an_error(metric, generations, context, tiny_llama):
     with pytest.raises(MetricError, match=f"at least {metric.minimum_n} generations"):

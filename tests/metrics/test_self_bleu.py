@@ -92,6 +92,12 @@ def test_zipf_of_a_power_law_is_its_exponent(exponent, size):
     assert zipf_coefficient(7 * shuffled) == pytest.approx(exponent, abs=1e-9)
 
 
+@pytest.mark.parametrize("occurrences", [[3, 0], [3, 1, -1], [3.0, float("nan")]])
+def test_zipf_of_a_token_that_does_not_occur_is_an_error(occurrences):
+    with pytest.raises(MetricError, match="tokens that occur"):
+        zipf_coefficient(occurrences)
+
+
 def test_zipf_looks_at_the_most_frequent_tokens_only():
     assert zipf_coefficient([12, 6, 4, 3, *[1] * 500], ranks=4) == pytest.approx(1)
     assert zipf_coefficient([8, 4]) == pytest.approx(math.log(2) / math.log(2))

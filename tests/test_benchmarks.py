@@ -1,0 +1,38 @@
+"""The benchmarks of the metrics run at tiny sizes, and both of their sides agree; how fast is no matter here."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(script, *options):
+    command = [sys.executable, ROOT / "benchmarks" / script, *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_mauve():
+    *_, heading, row = run("mauve.py", "--n", 60, "--widths", 8, "--decays", 1, "--repeats", 1)
+    found = dict(zip(heading.split(), row.replace(" s ", " ").split(), strict=True))
+    assert float(found["difference"]) < 1e-6
+    assert 0 < float(found["score"]) <= 1
+
+
+@pytest.mark.parametrize("vocabulary", [50, 2**16 + 1])
+def test_ngrams(vocabulary):
+    """The script itself compares every number."""
+    *_, row = run("ngrams.py", "--texts", 9, "--tokens", 20, "--repeats", 1, "--vocabularies", vocabulary)
+    assert row.split()[0] == str(vocabulary)
+
+
+def test_make_bench_runs_every_benchmark():
+    recipe = (ROOT / "Makefile").read_text().partition("\nbench:")[2]
+    guide = (ROOT / "benchmarks" / "README.md").read_text()
+    for script in (ROOT / "benchmarks").glob("*.py"):
+        assert f"benchmarks/{script.name}" in recipe
+        assert f"python benchmarks/{script.name}" in guide
