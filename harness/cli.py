@@ -123,12 +123,19 @@ def measure(
     ] = None,
 ) -> None:
     """Measure the finished trials of a results folder again, from their stored generations."""
+    from harness.leaderboard.differences import differences
     from harness.remeasuring import remeasure
 
-    table, path = remeasure(folder, metric, overrides or ())
-    _show(table, None)
-    sys.stdout.write(f"Values are in {path}.\n")
-    if (table["status"] != "finished").any():
+    found = remeasure(folder, metric, overrides or ())
+    _show(found.table, None)
+    if found.differences is not None:
+        _print(differences(found.differences))
+    for note in found.notes:
+        sys.stdout.write(f"{note}\n")
+    sys.stdout.write(f"Values are in {found.path}.\n")
+    if found.differences is not None:
+        sys.stdout.write(f"Differences are in {found.differences_path}.\n")
+    if (found.table["status"] != "finished").any():
         raise typer.Exit(1)
 
 

@@ -15,7 +15,7 @@ from harness.trial import Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-    from metrics.base import Judge, Metric
+    from metrics.base import Judge, Metric, MetricContext
     from tasks.base import Task
     from trainers.decoding import Decoder
     from trainers.policy import Policy
@@ -44,9 +44,21 @@ def measure(
     Raises:
         MetricError: if a number is NaN or undeclared, or whatever else the metrics raise.
     """
-    from metrics.base import MetricContext, MetricError
+    context = metric_context(trial, prepared, policy, decoder)
+    rows = []
+    for name, metric in metrics.items():
+        reporter.phase(f"metric {name}")
+        rows += value_rows(name, metric, metric.compute(generations, context))
+    return rows
 
-    context = MetricContext(
+
+def metric_context(
+    trial: Trial, prepared: Prepared, policy: Policy | None = None, decoder: Decoder | None = None
+) -> MetricContext:
+    """What the metrics of a trial may use; without policy and decoder, what all trials of its task and seed share."""
+    from metrics.base import MetricContext
+
+    return MetricContext(
         policy=policy,
         language=getattr(prepared.task, "language", None),
         judge=judge_of(prepared),
@@ -61,17 +73,24 @@ def measure(
         cache=cache_folder() / "features",
         seed=axis_seed(trial.seed, "metric"),
     )
-    rows = []
-    for name, metric in metrics.items():
-        reporter.phase(f"metric {name}")
-        declared = metric.values  # noqa: PD011
-        for number, value in metric.compute(generations, context).items():
-            if number not in declared:
-                raise MetricError(f"metric {name!r} reports {number!r}, which it does not declare in its values")
-            if math.isnan(value):
-                raise MetricError(f"metric {name!r}: {number} is not a number")
-            direction = declared[number].higher_is_better
-            rows.append({"metric": number, "value": float(value), "higher_is_better": direction})
+
+
+def value_rows(name: str, metric: Metric, values: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Name, value and direction of the numbers that a metric reported.
+
+    Raises:
+        MetricError: if one is NaN or undeclared.
+    """
+    from metrics.base import MetricError
+
+    rows, declared = [], metric.values  # noqa: PD011
+    for number, value in values.items():
+        if number not in declared:
+            raise MetricError(f"metric {name!r} reports {number!r}, which it does not declare in its values")
+        if math.isnan(value):
+            raise MetricError(f"metric {name!r}: {number} is not a number")
+        direction = declared[number].higher_is_better
+        rows.append({"metric": number, "value": float(value), "higher_is_better": direction})
     return rows
 
 
@@ -84,10 +103,19 @@ def lacks(task: Task, metric: Metric) -> str | None:
     return None
 
 
+def omission(prepared: Prepared, metric: Metric) -> str | None:
+    """Which numbers a metric will leave out for want of further real completions, and what to do; None: none."""
+    real, wanted = len(prepared.validation), len(prepared.test)
+    if real >= wanted or not metric.needs_real:
+        return None
+    names = " and ".join(metric.needs_real)
+    return f"no {names}: the task has {real} validation examples for {wanted} test examples, give it as many of both"
+
+
 def long_rows(
     trial: Trial, decoder: str, values: Iterable[Mapping[str, Any]], n: int, clocks: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Rows of the long table of a finished trial.
+    """Rows of the long table of a finished trial; one without a number where there is none.
 
     Args:
         trial: what was measured.
@@ -107,7 +135,7 @@ def long_rows(
         **clocks,
         "status": "finished",
     }
-    return [{**common, **value} for value in values]
+    return [{**common, **value} for value in values] or [common]
 
 
 def judge_of(prepared: Prepared) -> Judge | None:

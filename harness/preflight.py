@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.assets import resolve
 from harness.errors import StoreError, StudyError
-from harness.measuring import lacks
+from harness.measuring import lacks, omission
 from harness.preparation import Prepared, instance, prepare
 from harness.registry import METRICS
 from harness.trial import Trial, canonical
@@ -41,7 +41,7 @@ def check_trials(trials: Iterable[Trial], note: Callable[[str], None]) -> None:
 
     Args:
         trials: what is to be run.
-        note: told what is being checked.
+        note: told what is being checked, and which numbers will be missing.
 
     Raises:
         StudyError: naming the task, and what to change.
@@ -53,10 +53,10 @@ def check_trials(trials: Iterable[Trial], note: Callable[[str], None]) -> None:
         if combination not in seen:
             seen.add(combination)
             note(f"checking task {trial.task.name}")
-            _check_combination(trial)
+            _check_combination(trial, note)
 
 
-def _check_combination(trial: Trial) -> None:
+def _check_combination(trial: Trial, note: Callable[[str], None]) -> None:
     name = trial.task.name
     try:
         prepared = prepare(trial)
@@ -70,7 +70,7 @@ def _check_combination(trial: Trial) -> None:
         problem = check(prepared)
         if problem:
             raise StudyError(f"task {name!r}: {problem}")
-    _check_metrics(trial, prepared)
+    _check_metrics(trial, prepared, note)
 
 
 def _check_not_empty(prepared: Prepared) -> str | None:
@@ -130,7 +130,7 @@ def _check_overlap(prepared: Prepared) -> str | None:
     return None
 
 
-def _check_metrics(trial: Trial, prepared: Prepared) -> None:
+def _check_metrics(trial: Trial, prepared: Prepared, note: Callable[[str], None]) -> None:
     for component in trial.metrics:
         metric = instance(METRICS, component)
         where = f"task {trial.task.name!r}: metric {component.name!r}"
@@ -144,6 +144,8 @@ def _check_metrics(trial: Trial, prepared: Prepared) -> None:
         for module, extra in metric.extras().items():
             if importlib.util.find_spec(module) is None:
                 raise StudyError(f"{where} needs {module}: pip install 'seqmatch[{extra}]'")
+        if left_out := omission(prepared, metric):
+            note(f"{where} reports {left_out}")
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[list[int]]:

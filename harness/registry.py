@@ -11,7 +11,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -100,8 +100,12 @@ class Registry(Generic[T]):
             ),
         )
 
-    def entry(self, name: str) -> Entry:
+    def entry(self, name: str, others: Iterable[str] = ()) -> Entry:
         """Find a name, or ``path/to/file.py:Class``; imports nothing.
+
+        Args:
+            name: what to find.
+            others: names that are valid there too, for messages.
 
         Raises:
             RegistryError: if the name is unknown or claimed twice, or there is no such file.
@@ -116,7 +120,8 @@ class Registry(Generic[T]):
         entries = self.entries()
         claims = [entry for entry in entries if entry.name == name]
         if not claims:
-            raise RegistryError(f"unknown {self.kind} {name!r}{suggestion(name, {entry.name for entry in entries})}")
+            valid = {*others, *(entry.name for entry in entries)}
+            raise RegistryError(f"unknown {self.kind} {name!r}{suggestion(name, valid)}")
         if len(claims) > 1:
             sides = " and by ".join(f"{entry.origin} ({entry.target})" for entry in claims)
             raise RegistryError(f"{self.kind} {name!r} is registered by {sides}: uninstall one of them")

@@ -4,85 +4,125 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from harness.errors import StoreError, StudyError
 from harness.execution import isolated
-from harness.measuring import lacks, long_rows, measure
-from harness.preparation import Prepared, instance, prepare
-from harness.progress import Display, Reporter, display, quiet
+from harness.joint_measuring import System, differences_table, measure_jointly
+from harness.measuring import lacks, long_rows, measure, omission
+from harness.preparation import Prepared, instance
+from harness.progress import Reporter, display, quiet
 from harness.provenance import source_digest
 from harness.registry import METRICS
 from harness.store import Store
+from harness.stored import load_policy, prepared_again, stored_generations
 from harness.study import apply_override
 from harness.tables import long_table
 from harness.trial import Component, Trial
 from harness.validation import Key, build, plain
-from metrics.base import MetricError
+from metrics.base import Metric, MetricError
+from metrics.joint import JointMetric
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trainers.policy import Policy
-
 CLOCKS = ("step", "tokens", "generated_tokens", "flops", "seconds")
+LEVEL = 0.05
+"""An adjusted p-value that permutations should be able to reach."""
 
 
-def remeasure(out: Path, name: str, overrides: Sequence[str] = ()) -> tuple[pd.DataFrame, Path]:
+@dataclass(frozen=True)
+class Remeasured:
+    """What came of measuring again.
+
+    Attributes:
+        table: the long table. Trials without results have the rows of ``Store.results``; a trial and decoder for which
+            the metric reports nothing has a row without a number.
+        path: where it was written; settings by task and the digest of the source code are in the file's ``attrs``.
+        differences: of pairs of systems, with the columns of ``harness.joint_measuring.COLUMNS``; None where the metric
+            measures each by itself.
+        differences_path: where they were written.
+        notes: what was left out, and why.
+    """
+
+    table: pd.DataFrame
+    path: Path
+    differences: pd.DataFrame | None
+    differences_path: Path | None
+    notes: tuple[str, ...]
+
+
+def remeasure(out: Path, name: str, overrides: Sequence[str] = ()) -> Remeasured:
     """Measure the finished trials of a results folder, and write the numbers beside its results.
 
     A metric has the settings that the study gave it, where it has any. Tasks that lack what
-    a metric needs of them are left out.
+    a metric needs of them are left out. A metric that can compare systems measures all finished trials of a task and
+    seed together.
 
     Args:
         out: results folder.
         name: of a metric of the study, or as registered, or ``path/to/file.py:Class``.
         overrides: settings of the metric, see ``apply_override``.
 
-    Returns:
-        The long table, and where it was written: the settings by task and the digest of the source code are in the
-        ``attrs`` of the file. Trials without results have the rows of ``Store.results``.
-
     Raises:
         StoreError: if the folder is no results folder or damaged, or holds no policy where the metric needs it.
         StudyError: if the metric or a setting is unknown, or cannot be measured on what the trials wrote.
     """
-    import pandas as pd
-
     store = Store(out)
     trials, results = store.specified(), store.results()
     components = _components(trials, name, overrides)
+    metrics = {task: instance(METRICS, component) for task, component in components.items()}
     finished = set(results.loc[results["status"] == "finished", "trial"])
     pending = [trial for trial in trials if trial.identity in finished]
     if not pending:
         raise StoreError(f"no trial of {out} is finished: run the study again")
-    with display(len(pending), 0) as shown, quiet():
-        skipped = _check(pending, store, components, shown)
-        tables = []
-        for trial in trials:
-            rows = results[results["trial"] == trial.identity]
-            if trial not in pending:
-                tables.append(rows)
-            elif trial.task.name not in skipped:
-                tables.append(_measured(trial, store, components[trial.task.name], rows, shown))
-    table = pd.concat(tables, ignore_index=True)
-    settings = {task: component.settings for task, component in components.items() if task not in skipped}
+    groups = _groups(pending, metrics)
+    rows, differences, notes = list[dict[str, Any]](), list[dict[str, Any]](), dict[str, None]()
+    groups = _groups(pending, metrics)
+    with display(len(groups), 0) as shown, quiet():
+
+        def note(text: str) -> None:
+            if text not in notes:
+                notes[text] = None
+                shown.note(text)
+
+        remeasurer = _Remeasurer(store, name, results, note)
+        skipped = remeasurer.check(pending, metrics)
+        for label, group in groups.items():
+            if group[0].task.name not in skipped:
+                reporter, started = Reporter(label, shown.show), time.monotonic()
+                reporter.start()
+                found, compared = remeasurer.measure(label, group, metrics[group[0].task.name], reporter)
+                rows += found
+                differences += compared
+                reporter.end("measured", time.monotonic() - started)
+    used = {task: metric for task, metric in metrics.items() if task not in skipped}
+    settings = {task: components[task].settings for task in used}
+    table = _in_order(trials, [results[~results["trial"].isin(finished)], long_table(rows)])
     table.attrs = {"metric": name, "settings": settings, "source": source_digest()}
-    return table, store.write_measured(name.rpartition(":")[2], table)
+    file = name.rpartition(":")[2]
+    if not any(map(_compares, used.values())):
+        return Remeasured(table, store.write_measured(file, table), None, None, tuple(notes))
+    pairs = differences_table(differences)
+    pairs.attrs = table.attrs
+    path = store.write_measured(file, table, pairs)
+    return Remeasured(table, path, pairs, store.differences_path(file), tuple(notes))
 
 
 def _components(trials: Sequence[Trial], name: str, overrides: Sequence[str]) -> dict[str, Component]:
     """The metric with its settings, by task: the task's own, else those of another task of the study, else defaults."""
     own = {trial.task.name: metric for trial in trials for metric in trial.metrics if metric.name == name}
+    others = {metric.name for trial in trials for metric in trial.metrics}
     components = {}
     for task in dict.fromkeys(trial.task.name for trial in trials):
         known = own.get(task) or next(iter(own.values()), None)
         use, settings = (known.use, copy.deepcopy(known.settings)) if known else (name, {})
         for override in overrides:
             apply_override(settings, override)
-        entry, cls = METRICS.entry(use), METRICS.load(use)
+        entry, cls = METRICS.entry(use, others), METRICS.load(use)
         settings = plain(build(cls, settings, Key(f"metric {name!r}")))
         components[task] = Component(
             name=name, use=use, settings=settings, distribution=entry.distribution, version=entry.version
@@ -90,73 +130,123 @@ def _components(trials: Sequence[Trial], name: str, overrides: Sequence[str]) ->
     return components
 
 
-def _check(trials: Sequence[Trial], store: Store, components: Mapping[str, Component], shown: Display) -> set[str]:
-    """Find, before anything is measured, what cannot be; return the tasks that the metric is not for."""
-    skipped = set[str]()
+def _compares(metric: Metric) -> TypeGuard[JointMetric]:
+    return isinstance(metric, JointMetric) and metric.why_alone() is None
+
+
+def _groups(trials: Sequence[Trial], metrics: Mapping[str, Metric]) -> dict[str, list[Trial]]:
+    """What is measured at once, by a label: a trial, or all of a task and seed where the metric can compare them."""
+    groups = dict[str, list[Trial]]()
     for trial in trials:
-        name, metric = trial.task.name, components[trial.task.name]
-        measured = instance(METRICS, metric)
-        if lacking := lacks(_prepared(trial).task, measured):
-            if name not in skipped:
-                shown.note(f"task {name} is left out: metric {metric.name!r} needs {lacking}")
-            skipped.add(name)
-        elif "policy" in measured.needs and store.policy(trial) is None:
-            raise StoreError(
-                f"metric {metric.name!r} needs the policy of {trial.label}, which was not saved: "
-                "run the study again with save_policies = true"
-            )
-    if skipped >= {trial.task.name for trial in trials}:
-        raise StudyError(f"no finished trial of {store.out} has what the metric needs")
-    return skipped
+        together = _compares(metrics[trial.task.name])
+        groups.setdefault(f"{trial.task.name}-s{trial.seed}" if together else trial.label, []).append(trial)
+    return groups
 
 
-def _measured(trial: Trial, store: Store, component: Component, results: pd.DataFrame, shown: Display) -> pd.DataFrame:
-    from trainers.decoding import Decoder
+def _in_order(trials: Sequence[Trial], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One table, its rows in the order of the trials."""
+    import pandas as pd
 
-    reporter, started = Reporter(trial.label, shown.show), time.monotonic()
-    reporter.start()
-    prepared, generations = _prepared(trial), store.generations(trial)
-    metrics = {component.name: instance(METRICS, component)}
-    clocks = {name: results[name].iloc[0] for name in CLOCKS}
-    rows: list[dict[str, Any]] = []
-    with isolated(trial):
-        folder = store.policy(trial) if "policy" in metrics[component.name].needs else None
-        policy = _load(folder) if folder else None
-        for name, settings in trial.decoders.items():
-            mine = generations[generations["decoder"] == name]
-            _check_examples(trial, store, prepared, mine)
-            decoder = build(Decoder, settings, Key(f"decoder {name!r}"))
+    places = {trial.identity: place for place, trial in enumerate(trials)}
+    table = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    return table.sort_values("trial", key=lambda ids: ids.map(places), kind="stable", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Remeasurer:
+    """Measures trials of a results folder by one metric.
+
+    Attributes:
+        store: the folder.
+        name: of the metric.
+        results: the long table of the folder.
+        note: told what is left out.
+    """
+
+    store: Store
+    name: str
+    results: pd.DataFrame
+    note: Callable[[str], None]
+
+    def check(self, trials: Sequence[Trial], metrics: Mapping[str, Metric]) -> dict[str, str]:
+        """Find, before anything is measured, what cannot be; return the tasks that the metric is not for, and why."""
+        skipped = dict[str, str]()
+        for trial in trials:
+            task, metric, prepared = trial.task.name, metrics[trial.task.name], prepared_again(trial)
+            lacking, there = lacks(prepared.task, metric), len(prepared.test)
+            if not lacking and there < metric.minimum_n:
+                lacking = f"at least {metric.minimum_n} test examples, and there are {there}"
+            if lacking:
+                skipped[task] = f"task {task} is left out: metric {self.name!r} needs {lacking}"
+                self.note(skipped[task])
+                continue
+            if "policy" in metric.needs and self.store.policy(trial) is None:
+                raise StoreError(
+                    f"metric {self.name!r} needs the policy of {trial.label}, which was not saved: "
+                    "run the study again with save_policies = true"
+                )
+            if left_out := omission(prepared, metric):
+                self.note(f"task {task}: metric {self.name!r} reports {left_out}")
+            if isinstance(metric, JointMetric) and (reason := metric.why_alone()):
+                self.note(f"task {task}: every trial is measured by itself: {reason}")
+        if skipped.keys() >= {trial.task.name for trial in trials}:
+            reasons = "; ".join(skipped.values())
+            raise StudyError(f"no finished trial of {self.store.out} has what the metric needs: {reasons}")
+        return skipped
+
+    def measure(
+        self, label: str, group: Sequence[Trial], metric: Metric, reporter: Reporter
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows of the long table, and of that of differences, of trials that are measured at once."""
+        prepared, differences = prepared_again(group[0]), list[dict[str, Any]]()
+        with isolated(group[0]):
+            systems = [
+                System(trial, decoder, generations)
+                for trial in group
+                for decoder, generations in stored_generations(trial, self.store, prepared).items()
+            ]
             try:
-                values = measure(trial, prepared, policy, decoder, mine, metrics, reporter)
+                if _compares(metric):
+                    reporter.phase(f"metric {self.name}")
+                    values, differences = measure_jointly(systems, prepared, self.name, metric)
+                    self._note_floor(group[0].task.name, len(differences), metric.permutations)
+                else:
+                    values = self._one_by_one(systems, prepared, metric, reporter)
             except MetricError as error:
-                raise StudyError(f"{trial.label}: metric {component.name!r}: {error}") from error
-            rows += long_rows(trial, name, values, len(mine), clocks)
-    reporter.end("measured", time.monotonic() - started)
-    return long_table(rows)
+                raise StudyError(f"{label}: metric {self.name!r}: {error}") from error
+        rows = []
+        for system, found in zip(systems, values, strict=True):
+            if not found:
+                self.note(f"{system.label}: metric {self.name!r} reports no number")
+            spent = self.results[self.results["trial"] == system.trial.identity].iloc[0]
+            clocks = {clock: spent[clock] for clock in CLOCKS}
+            rows += long_rows(system.trial, system.decoder, found, len(system.generations), clocks)
+        return rows, differences
 
+    def _one_by_one(
+        self, systems: Sequence[System], prepared: Prepared, metric: Metric, reporter: Reporter
+    ) -> list[list[dict[str, Any]]]:
+        """Numbers of one trial under each of its decoders."""
+        from trainers.decoding import Decoder
 
-def _prepared(trial: Trial) -> Prepared:
-    try:
-        return prepare(trial)
-    except (OSError, ValueError, ImportError) as error:
-        raise StudyError(f"task {trial.task.name!r}: {error}") from error
+        trial, values = systems[0].trial, list[list[dict[str, Any]]]()
+        folder = self.store.policy(trial) if "policy" in metric.needs else None
+        policy = load_policy(folder) if folder else None
+        for system in systems:
+            decoder = build(Decoder, trial.decoders[system.decoder], Key(f"decoder {system.decoder!r}"))
+            if metric.follows_decoder and not decoder.has_distribution:
+                self.note(f"{system.label}: this decoder has no distribution over actions to compute with")
+                values.append([])
+            else:
+                metrics = {self.name: metric}
+                values.append(measure(trial, prepared, policy, decoder, system.generations, metrics, reporter))
+        return values
 
-
-def _load(folder: Path) -> Policy:
-    from trainers.policy import Policy
-
-    try:
-        return Policy.load(folder)
-    except Exception as error:  # whatever transformers and safetensors raise on damaged files
-        advice = f"delete {folder.parent} and run the study again"
-        raise StoreError(f"{folder} cannot be read ({error}): {advice}") from error
-
-
-def _check_examples(trial: Trial, store: Store, prepared: Prepared, generations: pd.DataFrame) -> None:
-    """Plug-ins and data may have changed since: references of other examples would give numbers that mean nothing."""
-    wrote = list(generations["prompt"]), list(generations["reference"])
-    if wrote != (list(prepared.test["prompt"]), list(prepared.test["completion"])):
-        raise StoreError(
-            f"task {trial.task.name!r} has other test examples now than {trial.label} was tested on: "
-            f"delete {store.trials / trial.label} and run the study again"
-        )
+    def _note_floor(self, task: str, pairs: int, permutations: int) -> None:
+        """Say where so few permutations cannot give a small adjusted p to any of so many pairs."""
+        floor = pairs / (permutations + 1)
+        if floor > LEVEL:
+            self.note(
+                f"task {task}: no p_holm of {pairs} pairs is below {min(1.0, floor):.3g} with {permutations} "
+                f"permutations: measure again with --set permutations={100 * pairs - 1}"
+            )

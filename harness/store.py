@@ -2,7 +2,8 @@
 
 Layout: ``study.json`` (the study as last run, and its trials), ``trials/<label>/`` with ``trial.json``,
 ``results.parquet``, ``generations.parquet``, ``curve.parquet`` and, if the study keeps it, ``policy/``; the long table
-in ``results.parquet`` and ``results.csv``; and ``measured-NAME.parquet`` for a metric that was measured again.
+in ``results.parquet`` and ``results.csv``; and ``measured-NAME.parquet`` for a metric that was measured again, with
+``measured-NAME-differences.parquet`` where it compares systems.
 """
 
 from __future__ import annotations
@@ -196,16 +197,34 @@ class Store:
         folder = self.trials / trial.label / "policy"
         return folder if folder.is_dir() else None
 
-    def write_measured(self, name: str, table: pd.DataFrame) -> Path:
+    def write_measured(self, name: str, table: pd.DataFrame, differences: pd.DataFrame | None = None) -> Path:
         """Write the long table of one metric that was measured again, and return its path.
+
+        Args:
+            name: of the metric.
+            table: its numbers.
+            differences: of pairs of systems, written to ``differences_path``; None: older ones go away.
 
         Raises:
             StoreError: if the folder cannot be written.
         """
-        path = self.out / f"measured-{name}.parquet"
+        path, beside = self.out / f"measured-{name}.parquet", self.differences_path(name)
         with writing(self.out):
-            write_file(path, table.to_parquet)
+            if differences is None:
+                write_file(path, table.to_parquet)
+                beside.unlink(missing_ok=True)
+                return path
+
+            def write_both(scratch: Path) -> None:  # neither table is replaced before both are written
+                differences.to_parquet(scratch)
+                write_file(path, table.to_parquet)
+
+            write_file(beside, write_both)
         return path
+
+    def differences_path(self, name: str) -> Path:
+        """Where the differences of a metric that was measured again are."""
+        return self.out / f"measured-{name}-differences.parquet"
 
     def timings(self) -> dict[str, float]:
         """Seconds by phase, summed over the trials of the study."""

@@ -28,9 +28,9 @@ COLUMNS: dict[str, str] = {
     "seconds": "float64",
     "status": "str",
 }
-"""Columns and their types. ``metric`` is None and ``value`` NaN where a trial failed or is missing; ``n`` counts
-generations; ``tokens``, ``generated_tokens``, ``flops`` and ``seconds`` are what training spent; ``step`` is the last
-optimiser step."""
+"""Columns and their types. ``metric`` is None and ``value`` NaN where a trial failed or is missing, or has no number;
+``n`` counts generations; ``tokens``, ``generated_tokens``, ``flops`` and ``seconds`` are what training spent; ``step``
+is the last optimiser step."""
 
 
 def long_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:

@@ -130,7 +130,7 @@ class MetricContext:
         decoder: the decoder of the generations, passed through to the policy.
         max_new_tokens, max_actions: bounds under which the generations were drawn.
         cache: folder for features; None: no cache on disk.
-        seed: seed of the metric's own draws (k-means).
+        seed: seed of the metric's own draws (k-means, permutations).
     """
 
     policy: ScoredPolicy | None = None
@@ -170,6 +170,9 @@ class Metric(ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
     follows_decoder: ClassVar[bool] = False
     """It computes with the decoder's distribution over actions, so the decoder must have one."""
+
+    needs_real: ClassVar[tuple[str, ...]] = ()
+    """Numbers that are left out where ``MetricContext.real`` has fewer completions than there are generations."""
 
     minimum_n: ClassVar[int] = 1
     """Fewest generations for which the metric means anything."""

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
-from metrics.base import KnownAnswer, Metric, MetricContext, MetricError, Value
+from metrics.base import KnownAnswer, MetricContext, MetricError, Value
+from metrics.clustering import JointClustering
 from metrics.feature_model import Pooling
 from metrics.features import hidden_states, token_counts
 from metrics.histograms import MauveScore, mauve_from_histograms
-from metrics.mauve_features import Backend, MauveResult, mauve_from_features
-from metrics.mauve_inputs import MINIMUM_N, MINIMUM_REASON, Clusters, Features
+from metrics.joint import Difference, JointMetric, JointResult
+from metrics.mauve_features import Backend, MauveResult, mauve_from_features, score_inputs
+from metrics.mauve_inputs import MINIMUM_N, MINIMUM_REASON, Clusters, Features, mauve_inputs
+from metrics.mauve_significance import against_reference, between_systems
 
 __all__ = ["Mauve", "MauveResult", "MauveScore", "mauve_from_features", "mauve_from_histograms"]
 
@@ -23,7 +27,7 @@ SHORT_QUANTILE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mauve(Metric):
+class Mauve(JointMetric):
     """MAUVE of completions against references, under hidden states of a feature model.
 
     All texts are cut to ``max_tokens`` tokens, because unequal lengths alone make the score collapse; an empty
@@ -54,11 +58,13 @@ class Mauve(Metric):
 
     minimum_n: ClassVar[int] = MINIMUM_N
     minimum_reason: ClassVar[str] = MINIMUM_REASON
+    needs_real: ClassVar[tuple[str, ...]] = ("mauve_ceiling",)
     columns: ClassVar[tuple[str, ...]] = ("completion", "reference")
     values: ClassVar[Mapping[str, Value]] = {
         "mauve": Value(higher_is_better=True, range=(0, 1)),
         "mauve_star": Value(higher_is_better=True, range=(0, 1)),
         "mauve_frontier_integral": Value(higher_is_better=False, range=(0, 1)),
+        "mauve_p": Value(higher_is_better=None, range=(0, 1)),
         "mauve_ceiling": Value(higher_is_better=None, range=(0, 1)),
         "mauve_short_share": Value(higher_is_better=None, range=(0, 1)),
         "mauve_empty": Value(higher_is_better=None, range=(0, math.inf), unit="texts"),
@@ -68,6 +74,7 @@ class Mauve(Metric):
     }
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.clusterings < 1:
             raise MetricError(f"Mauve: clusterings must be at least 1, got {self.clusterings}")
 
@@ -75,9 +82,20 @@ class Mauve(Metric):
         """What the reference implementation needs, where it is asked for."""
         return {"mauve": "mauve"} if self.backend == "mauve-text" else {}
 
+    def why_alone(self) -> str | None:
+        """The reference implementation makes clusters of its own for every system."""
+        if self.backend == "seqmatch":
+            return None
+        return (
+            f"backend {self.backend!r} clusters every system by itself, so scores of several cannot be compared or "
+            'tested: use backend = "seqmatch"'
+        )
+
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         """Return the scores, their ceiling, and what they are comparable by.
 
+        ``mauve_p`` is the p-value of a test of whether the completions have the distribution of the references
+        (``metrics.mauve_significance.against_reference``); it is left out for ``backend="mauve-text"``.
         ``mauve_ceiling`` is the MAUVE of as many of the context's further real completions; it is left out where
         there are fewer of them than generations. ``mauve_short_share`` is the share of completions with fewer
         tokens, after the cut, than all but 5 % of the references: at most about 0.05 where both sides have the same
@@ -85,38 +103,86 @@ class Mauve(Metric):
         ``mauve_n``, ``mauve_clusters`` and ``mauve_tokens`` say at what n, k and visible length all this holds.
         """
         self.check(generations, context)
-        references, completions = sorted(generations["reference"]), sorted(generations["completion"])
+        results, clustering = self._scored({"completions": generations}, context)
+        return self._values("completions", generations, results, clustering, context.seed)
+
+    def compute_jointly(self, systems: Mapping[str, pd.DataFrame], context: MetricContext) -> JointResult:
+        """Score systems under clusters that all share, and test the difference of every pair within prompts.
+
+        A score depends on what it is clustered with, so these are not the scores that ``compute`` gives each system;
+        differences are tested by ``metrics.mauve_significance.between_systems``.
+        """
+        self.check_systems(systems, context)
+        results, clustering = self._scored(systems, context)
+        values = {name: self._values(name, table, results, clustering, context.seed) for name, table in systems.items()}
+        differences = []
+        if clustering is not None:
+            for pair in combinations(systems, 2):
+                test = between_systems(
+                    clustering, *pair, scaling=self.scaling, permutations=self.permutations, seed=context.seed
+                )
+                differences.append(Difference("mauve", *pair, test.statistic, test.p_value))
+        return JointResult(values, tuple(differences))
+
+    def _scored(
+        self, systems: Mapping[str, pd.DataFrame], context: MetricContext
+    ) -> tuple[dict[str, MauveResult], JointClustering | None]:
+        """Results by system, and the clustering that they share; the references are those of the first."""
+        references = list(next(iter(systems.values()))["reference"])
         n = len(references)
-        real = sorted(context.real[:n]) if len(context.real) >= n else None
-        result = mauve_from_features(
-            {"completions": self._features(completions, context)},
+        inputs = mauve_inputs(
+            {name: self._features(list(table["completion"]), context) for name, table in systems.items()},
             self._features(references, context),
-            real=None if real is None else self._features(real, context),
+            real=self._features(list(context.real[:n]), context) if len(context.real) >= n else None,
             clusters=self.clusters,
             clusterings=self.clusterings,
             seed=context.seed,
-            scaling=self.scaling,
-            tokens=self.max_tokens,
-            backend=self.backend,
-        )["completions"]
-        usual = np.quantile(token_counts(references, self.model, self.max_tokens), SHORT_QUANTILE, method="lower")
-        lengths = token_counts(completions, self.model, self.max_tokens)
+        )
+        return score_inputs(inputs, scaling=self.scaling, tokens=self.max_tokens, backend=self.backend)
+
+    def _values(
+        self,
+        name: str,
+        generations: pd.DataFrame,
+        results: Mapping[str, MauveResult],
+        clustering: JointClustering | None,
+        seed: int,
+    ) -> dict[str, float]:
+        """The numbers of one system."""
+        references, completions = (
+            token_counts(list(generations[column]), self.model, self.max_tokens)
+            for column in ("reference", "completion")
+        )
+        usual, result = np.quantile(references, SHORT_QUANTILE, method="lower"), results[name]
         measured = {
             "mauve": result.mauve,
             "mauve_star": result.mauve_star,
             "mauve_frontier_integral": result.frontier_integral,
-            "mauve_short_share": float((lengths < usual).mean()),
-            "mauve_empty": float((lengths == 0).sum()),
+            "mauve_short_share": float((completions < usual).mean()),
+            "mauve_empty": float((completions == 0).sum()),
             "mauve_n": float(result.n),
             "mauve_clusters": float(result.clusters),
             "mauve_tokens": float(self.max_tokens),
         }
-        return measured if result.mauve_ceiling is None else {**measured, "mauve_ceiling": result.mauve_ceiling}
+        if result.mauve_ceiling is not None:
+            measured["mauve_ceiling"] = result.mauve_ceiling
+        if clustering is not None:
+            test = against_reference(clustering, name, scaling=self.scaling, permutations=self.permutations, seed=seed)
+            measured["mauve_p"] = test.p_value
+        return measured
 
     def _features(self, texts: Sequence[str], context: MetricContext) -> Features:
-        return hidden_states(
-            texts, self.model, self.layer, self.pooling, max_tokens=self.max_tokens, cache=context.cache
+        """A row per text, in their order. They are computed in sorted order, which the cache and rounding depend on."""
+        order = sorted(range(len(texts)), key=texts.__getitem__)
+        arranged = hidden_states(
+            [texts[place] for place in order],
+            self.model,
+            self.layer,
+            self.pooling,
+            max_tokens=self.max_tokens,
+            cache=context.cache,
         )
+        return arranged[np.argsort(order)]
 
     @classmethod
     def known_answers(cls) -> list[KnownAnswer]:

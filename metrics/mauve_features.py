@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metrics.base import MetricError
-from metrics.clustering import joint_clustering
+from metrics.clustering import JointClustering, joint_clustering
 from metrics.histograms import MauveScore, check_scaling, mauve_from_histograms
 from metrics.mauve_inputs import Clusters, MauveInputs, mauve_inputs
 from metrics.mauve_text import mauve_text_counts
@@ -98,24 +98,38 @@ def mauve_from_features(
         MetricError: if the features cannot be compared (see ``mauve_inputs``), the scaling is not positive, or the
             backend is unknown or not installed.
     """
-    check_scaling(scaling)
     inputs = mauve_inputs(systems, reference, real=real, clusters=clusters, clusterings=clusterings, seed=seed)
+    return score_inputs(inputs, scaling=scaling, tokens=tokens, backend=backend)[0]
+
+
+def score_inputs(
+    inputs: MauveInputs, *, scaling: float = 5.0, tokens: int | None = None, backend: Backend = "seqmatch"
+) -> tuple[dict[str, MauveResult], JointClustering | None]:
+    """Score features that have been checked, see ``mauve_from_features``.
+
+    Returns:
+        By name, the result of each system; and the clustering that all share, None for "mauve-text", which makes one
+        for each system.
+    """
+    check_scaling(scaling)
+    clustering = None
     if backend == "seqmatch":
-        scores = _joint_scores(inputs, scaling)
+        clustering = joint_clustering(inputs)
+        scores = _joint_scores(clustering, scaling)
     elif backend == "mauve-text":
         scores = _separate_scores(inputs, scaling)
     else:
         raise MetricError(f"MAUVE backend must be one of {get_args(Backend)}, got {backend!r}")
-    ceiling = None if real is None else scores.pop()
-    return {
+    ceiling = None if inputs.real is None else scores.pop()
+    results = {
         name: MauveResult(score, ceiling, inputs.n, inputs.clusters, inputs.seeds, tokens, backend)
         for name, score in zip(inputs.systems, scores, strict=True)
     }
+    return results, clustering
 
 
-def _joint_scores(inputs: MauveInputs, scaling: float) -> list[Scores]:
+def _joint_scores(joint: JointClustering, scaling: float) -> list[Scores]:
     """Scores of all systems, then of the further real texts if there are any."""
-    joint = joint_clustering(inputs)
     expected = joint.counts(joint.reference)
     labels = [*joint.systems.values(), *([] if joint.real is None else [joint.real])]
     pairs = (zip(expected, joint.counts(rows), strict=True) for rows in labels)

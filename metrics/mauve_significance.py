@@ -57,6 +57,7 @@ def against_reference(
         MetricError: if there is no such system, or the scaling or number of permutations is out of range.
     """
     labels = np.hstack([clustering.reference, _labels(clustering, system)])
+    labels = labels[:, np.lexsort(labels)]  # so that the order of rows does not decide what is drawn
     pooled, n = clustering.counts(labels), clustering.reference.shape[1]
 
     def statistic(p: Labels) -> Floats:

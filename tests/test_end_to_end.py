@@ -107,3 +107,20 @@ def test_a_second_run_skips_what_is_finished(finished: tuple[Path, subprocess.Co
     assert second.returncode == 0
     assert "15 trials were finished before" in second.stderr
     assert second.stdout == first.stdout
+
+
+@pytest.mark.assets
+@pytest.mark.slow
+def test_mauve_of_all_trainers_is_measured_jointly(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    out, _ = finished
+    run = seqmatch("measure", str(out), "--metric", "mauve")
+    assert run.returncode == 0, run.stderr
+    assert "task text, differences in mauve" in run.stdout
+    pairs = pd.read_parquet(out / "measured-mauve-differences.parquet")
+    assert len(pairs) == 10
+    assert pairs["p_value"].between(0.001, 1).all()
+    assert (pairs["p_holm"] >= pairs["p_value"]).all()
+    table = pd.read_parquet(out / "measured-mauve.parquet")
+    scores = table[table["metric"] == "mauve"].set_index("trainer")["value"]
+    for pair in pairs.itertuples():
+        assert pair.difference == pytest.approx(scores[pair.first_trainer] - scores[pair.second_trainer])

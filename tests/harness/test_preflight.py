@@ -72,6 +72,18 @@ def test_text_that_the_tokenizer_does_not_keep_is_found():
     checked(tasks=letters(accent=True), model={"fresh": {**fresh, "alphabet": "bytes"}})
 
 
+@pytest.mark.parametrize(("validation", "said"), [(59, 1), (60, 0), (61, 0)])
+def test_too_few_real_texts_for_a_ceiling_are_said_once_and_before(validation, said):
+    notes = []
+    tasks = letters(test=60, validation=validation, metrics={"mauve": {"model": "/some/folder"}, "trajectories": {}})
+    check_trials(plan(small_study(tasks=tasks)).trials, notes.append)
+    missing = (
+        "task 'letters': metric 'mauve' reports no mauve_ceiling: the task has 59 validation examples for 60 test "
+        "examples, give it as many of both"
+    )
+    assert notes == ["checking task letters", *[missing] * said]
+
+
 def test_mauve_without_its_extra_is_found(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     checked(tasks=letters(test=60, metrics={"mauve": {"model": "/some/folder"}}))
@@ -98,7 +110,7 @@ def test_a_bug_of_a_task_is_left_to_its_trials():
 
 def test_every_distinct_task_and_model_is_prepared_once(monkeypatch):
     seen = []
-    monkeypatch.setattr("harness.preflight._check_combination", lambda trial: seen.append(trial.task.name))
+    monkeypatch.setattr("harness.preflight._check_combination", lambda trial, note: seen.append(trial.task.name))
     checked(seeds=5, tasks={**letters(), "other": {"use": toy("Letters"), "train": 9}})
     assert seen == ["letters", "other"]
 

@@ -26,6 +26,7 @@ class Letters(Task):
     metrics: ClassVar[tuple[MetricSpec, ...]] = (MetricSpec("accuracy"), MetricSpec("trajectories"))
 
     train: int = 8
+    validation: int | None = None
     test: int = 4
     length: int = 3
     train_length: int | None = None
@@ -44,7 +45,8 @@ class Letters(Task):
         if self.fault == "bug":
             raise RuntimeError("a bug in the task")
         first = 0 if split == "train" or self.overlap else self.train + self.test * (split == "validation")
-        count = self.train if split == "train" else self.test
+        held_out = self.test if split == "test" or self.validation is None else self.validation
+        count = self.train if split == "train" else held_out
         length = self.length if split == "test" or self.train_length is None else self.train_length
         words = [f"{index:0{length}d}" for index in range(first, first + count)]
         prompts = [word.replace("0", "é", 1) for word in words] if self.accent and split == "test" else words
@@ -105,11 +107,13 @@ class Threads(Metric):
         "metric_seed": Value(None, (0, 2**31)),
         "draw": Value(True, (0, 1)),
     }
-    fault: Literal["none", "nan", "undeclared"] = "none"
+    fault: Literal["none", "nan", "undeclared", "nothing"] = "none"
 
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         draw = torch.rand(()).item()
         report = {"threads": torch.get_num_threads(), "metric_seed": context.seed, "draw": draw}
+        if self.fault == "nothing":
+            return {}
         if self.fault == "undeclared":
             report["surprise"] = 1.0
         return {**report, "draw": float("nan")} if self.fault == "nan" else report

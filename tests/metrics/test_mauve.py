@@ -54,7 +54,7 @@ def test_reports_all_it_declares(tiny_llama, backend):
     measured = measure(
         tiny_llama, ["", "", *texts(1)[2:]], texts(0), texts(2), max_tokens=32, clusters=7, backend=backend
     )
-    assert measured.keys() == Mauve.values.keys()
+    assert measured.keys() == Mauve.values.keys() - ({"mauve_p"} if backend == "mauve-text" else set())
     assert measured["mauve_n"] == 60
     assert measured["mauve_clusters"] == 7
     assert measured["mauve_tokens"] == 32
@@ -65,6 +65,7 @@ def test_reports_all_it_declares(tiny_llama, backend):
 
 def test_backends_agree_without_a_ceiling(tiny_llama):
     ours, theirs = (measure(tiny_llama, texts(1), texts(0), backend=name) for name in ("seqmatch", "mauve-text"))
+    del ours["mauve_p"]
     assert ours == pytest.approx(theirs, abs=1e-6)
 
 

@@ -1,0 +1,169 @@
+"""Statistics of paired differences over training seeds, and across tasks; pure functions of numbers.
+
+The unit of replication is the training seed. A difference is that of two trainers under one seed: same initial weights,
+data order and prompts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+EXACT_PAIRS = 14
+"""Most pairs for which all sign patterns are enumerated: 2**14, in about 0.1 s."""
+RESAMPLES = 19_999
+"""Sign patterns drawn for more pairs, and resamples of a bootstrap."""
+TIE = 1e-9
+"""Sums of differences that differ by less than this, relative to the sum of sizes, count as equal."""
+
+Alternative = Literal["two-sided", "less", "greater"]
+
+
+@dataclass(frozen=True)
+class SignFlip:
+    """Result of a sign-flip test: ``p``, and whether it is exact or from sign patterns that were drawn."""
+
+    p: float
+    exact: bool
+
+
+def sign_flip(differences: ArrayLike, seed: int = 0) -> SignFlip:
+    """Two-sided sign-flip test (Fisher's randomisation test of pairs) that differences are symmetric around 0.
+
+    ``p`` is the share of sign patterns under which the sum is at least as far from 0 as it is, ties included. It is
+    valid for any distribution and any effect that pairs share, and never below ``sign_flip_floor``. Up to
+    ``EXACT_PAIRS`` pairs all patterns are enumerated; beyond that ``RESAMPLES`` are drawn, and the pattern at hand is
+    counted with them, which keeps the test valid (Phipson & Smyth 2010, arXiv 1603.05766).
+
+    Args:
+        differences: one per pair, shape ``(n,)``, n at least 1, finite.
+        seed: of the drawn patterns.
+
+    Raises:
+        ValueError: if there is no difference, or one is not finite.
+    """
+    values = _finite(differences)
+    n, exact = len(values), len(values) <= EXACT_PAIRS
+    if n == 1:
+        return SignFlip(1.0, exact=True)
+    found = stats.permutation_test(
+        (values,),
+        lambda sample, axis: sample.sum(axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2**n if exact else RESAMPLES,
+        rng=np.random.default_rng(seed),
+    )
+    # scipy's own p-value misses ties that rounding has split where the sum is near 0.
+    threshold = abs(values.sum()) - TIE * np.abs(values).sum()
+    extreme = int((np.abs(found.null_distribution) >= threshold).sum())
+    return SignFlip(extreme / 2**n if exact else (extreme + 1) / (RESAMPLES + 1), exact)
+
+
+def sign_flip_floor(n: int) -> float:
+    """Smallest p that a two-sided sign-flip test of n pairs can give: 2 of 2**n patterns."""
+    return 2 / 2**n if n <= EXACT_PAIRS else 1 / (RESAMPLES + 1)
+
+
+def seeds_needed(comparisons: int, alpha: float) -> int:
+    """Fewest pairs with which each of so many comparisons can reach ``alpha`` after Holm's correction.
+
+    The least n with ``comparisons * 2 / 2**n <= alpha``: 6 for one comparison at 0.05.
+
+    Raises:
+        ValueError: if there is no comparison, or alpha does not lie between 0 and 1.
+    """
+    if comparisons < 1 or not 0 < alpha < 1:
+        raise ValueError(f"needs at least 1 comparison and 0 < alpha < 1, got {comparisons} and {alpha}")
+    n = 1
+    while 2 * comparisons > alpha * 2**n:
+        n += 1
+    return n
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """p-values adjusted by Holm's step-down method (1979), which holds the family-wise error rate in any dependence.
+
+    Args:
+        p_values: of one family, shape ``(m,)``, in [0, 1].
+
+    Returns:
+        Shape ``(m,)``, in the order given: the smallest level at which the family would reject each.
+    """
+    values = np.asarray(p_values, np.float64)
+    order = np.argsort(values, kind="stable")
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
+    return adjusted
+
+
+def t_interval(
+    differences: ArrayLike, level: float = 0.95, alternative: Alternative = "two-sided"
+) -> tuple[float, float]:
+    """Student-t confidence interval of a mean.
+
+    Args:
+        differences: shape ``(n,)``, finite.
+        level: coverage, between 0 and 1.
+        alternative: "two-sided"; "greater" gives a lower bound alone (the upper is infinite), "less" an upper one.
+
+    Returns:
+        Lower and upper bound. NaN where a single number leaves its spread unknown.
+
+    Raises:
+        ValueError: if there is no difference, or one is not finite.
+    """
+    values = _finite(differences)
+    if len(values) == 1:
+        return math.nan, math.nan
+    tail = (1 - level) / 2 if alternative == "two-sided" else 1 - level
+    reach = float(stats.t.isf(tail, len(values) - 1) * stats.sem(values))
+    low = -math.inf if alternative == "less" else float(values.mean()) - reach
+    high = math.inf if alternative == "greater" else float(values.mean()) + reach
+    return low, high
+
+
+def iqm(values: ArrayLike) -> float:
+    """Interquartile mean: the mean without the lowest and highest quarter, each rounded down to whole values.
+
+    Agarwal et al. 2021, arXiv 2108.13264.
+    """
+    return float(stats.trim_mean(np.ravel(np.asarray(values, np.float64)), 0.25))
+
+
+def probability_of_improvement(values: ArrayLike, baseline: ArrayLike) -> float:
+    """Share of matched pairs in which a value is above the baseline's; equal ones count half.
+
+    Agarwal et al. 2021 take all pairs of runs. Seeds are matched here, so a run is held against the baseline's run of
+    the same seed and task.
+
+    Args:
+        values: the higher, the better.
+        baseline: of the same shape.
+    """
+    return float(np.mean((1 + np.sign(np.asarray(values, np.float64) - np.asarray(baseline, np.float64))) / 2))
+
+
+def share_interval(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper-Pearson interval of a share of n independent trials.
+
+    Exact for whole successes. Where a trial is itself a share, over tasks for example, n is the number of trials and
+    not of tasks, and the interval is conservative.
+    """
+    successes, tail = share * n, (1 - level) / 2
+    low = 0.0 if share <= 0 else float(stats.beta.ppf(tail, successes, n - successes + 1))
+    high = 1.0 if share >= 1 else float(stats.beta.isf(tail, successes + 1, n - successes))
+    return low, high
+
+
+def _finite(differences: ArrayLike | Sequence[float]) -> NDArray[np.float64]:
+    values = np.asarray(differences, np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"needs at least one finite number, in one dimension, got {values}")
+    return values
