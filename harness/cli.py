@@ -115,6 +115,32 @@ def leaderboard(folder: Annotated[Path, typer.Argument(help="Results folder of a
 
 
 @app.command()
+def compare(
+    source: Annotated[Path, typer.Argument(help="Results folder of a run, or a long table (.parquet or .csv).")],
+    baseline: Annotated[
+        str | None, typer.Option(help="Trainer to compare with; mle if there is one, else the first.")
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="NAME", help="A number to compare, or all; the headlines if not given."),
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Level of the verdicts.")] = 0.05,
+    out: Annotated[Path | None, typer.Option(help="Write it too: a .csv, .parquet or .md file.")] = None,
+) -> None:
+    """Compare every trainer with a baseline, paired by training seed."""
+    from harness import verdicts
+
+    if out:
+        verdicts.check_suffix(out)
+    report = verdicts.judge(source, baseline, metrics or (), alpha)
+    _print(report.layout())
+    if out:
+        report.write(out)
+    if any(report.absent.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
 def measure(
     folder: Annotated[Path, typer.Argument(help="Results folder of a run.")],
     metric: Annotated[str, typer.Option(help="A metric by name, or path/to/file.py:Class.")],

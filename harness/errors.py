@@ -26,6 +26,10 @@ class StoreError(HarnessError):
     """A results folder cannot be read or written."""
 
 
+class ComparisonError(HarnessError):
+    """A table of results cannot be compared as asked."""
+
+
 def suggestion(name: str, valid: Iterable[str]) -> str:
     """The nearest valid name, then all of them, as the end of an error message."""
     names = sorted(valid)

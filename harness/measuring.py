@@ -30,7 +30,7 @@ def measure(
     metrics: Mapping[str, Metric],
     reporter: Reporter,
 ) -> list[dict[str, Any]]:
-    """Name, value and direction of every number, in the order of the metrics.
+    """Name, value, sample error and direction of every number, in the order of the metrics.
 
     Args:
         trial: what wrote the generations.
@@ -90,7 +90,8 @@ def value_rows(name: str, metric: Metric, values: Mapping[str, float]) -> list[d
         if math.isnan(value):
             raise MetricError(f"metric {name!r}: {number} is not a number")
         direction = declared[number].higher_is_better
-        rows.append({"metric": number, "value": float(value), "higher_is_better": direction})
+        error = getattr(value, "standard_error", math.nan)
+        rows.append({"metric": number, "value": float(value), "sample_error": error, "higher_is_better": direction})
     return rows
 
 

@@ -7,7 +7,7 @@ data order and prompts.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -123,7 +123,7 @@ def t_interval(
     if len(values) == 1:
         return math.nan, math.nan
     tail = (1 - level) / 2 if alternative == "two-sided" else 1 - level
-    reach = float(stats.t.isf(tail, len(values) - 1) * stats.sem(values))
+    reach = float(stats.t.isf(tail, len(values) - 1) * values.std(ddof=1)) / math.sqrt(len(values))
     low = -math.inf if alternative == "less" else float(values.mean()) - reach
     high = math.inf if alternative == "greater" else float(values.mean()) + reach
     return low, high
@@ -160,6 +160,32 @@ def share_interval(share: float, n: int, level: float = 0.95) -> tuple[float, fl
     low = 0.0 if share <= 0 else float(stats.beta.ppf(tail, successes, n - successes + 1))
     high = 1.0 if share >= 1 else float(stats.beta.isf(tail, successes + 1, n - successes))
     return low, high
+
+
+def bootstrap_interval(
+    statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]], n: int, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Bootstrap interval of a statistic over n seeds, by expanded percentiles.
+
+    The percentile interval of so few is too narrow, so its level is raised by what a Student-t interval is wider than a
+    normal one, with the divisor n for n - 1 (Hesterberg 2015, arXiv 1411.5279). It can reach no further than the seeds
+    do, and the range of fewer than 5 covers too little for an interval of 95 %.
+
+    Args:
+        statistic: maps indices of seeds, shape ``(resamples, n)``, to shape ``(resamples,)``.
+        n: number of seeds.
+        level: coverage, between 0 and 1.
+        seed: of the resamples, ``RESAMPLES`` of them.
+
+    Returns:
+        Lower and upper bound; NaN for fewer than 5 seeds.
+    """
+    if n < 5:
+        return math.nan, math.nan
+    chosen = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
+    tail = stats.norm.sf(math.sqrt(n / (n - 1)) * stats.t.isf((1 - level) / 2, n - 1))
+    low, high = np.quantile(statistic(chosen), [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def _finite(differences: ArrayLike | Sequence[float]) -> NDArray[np.float64]:

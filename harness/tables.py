@@ -20,6 +20,7 @@ COLUMNS: dict[str, str] = {
     "step": "Int64",
     "metric": "object",
     "value": "float64",
+    "sample_error": "float64",
     "n": "Int64",
     "higher_is_better": "boolean",
     "tokens": "Int64",
@@ -29,8 +30,9 @@ COLUMNS: dict[str, str] = {
     "status": "str",
 }
 """Columns and their types. ``metric`` is None and ``value`` NaN where a trial failed or is missing, or has no number;
-``n`` counts generations; ``tokens``, ``generated_tokens``, ``flops`` and ``seconds`` are what training spent; ``step``
-is the last optimiser step."""
+``sample_error`` is the standard error of ``value`` over test samples, 0 where the value is exact and NaN where the
+error is unknown; ``n`` counts generations; ``tokens``, ``generated_tokens``, ``flops`` and ``seconds`` are what
+training spent; ``step`` is the last optimiser step."""
 
 
 def long_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:

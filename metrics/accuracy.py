@@ -9,6 +9,7 @@ from typing import ClassVar
 import pandas as pd
 
 from metrics.base import KnownAnswer, Metric, MetricContext, Value
+from metrics.sample_error import mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class Accuracy(Metric):
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         self.check(generations, context)
         pairs = zip(generations["completion"], generations["reference"], strict=True)
-        return {"accuracy": sum(written.strip() == wanted.strip() for written, wanted in pairs) / len(generations)}
+        return {"accuracy": mean([written.strip() == wanted.strip() for written, wanted in pairs])}
 
     @classmethod
     def known_answers(cls) -> list[KnownAnswer]:

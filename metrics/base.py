@@ -40,6 +40,30 @@ class Value:
     unit: str = ""
 
 
+class Estimate(float):
+    """A number with its sample error; everywhere else it is that number, and arithmetic forgets the error.
+
+    Attributes:
+        standard_error: over test samples, for one policy: the standard deviation of the number over as many other
+            prompts and draws. 0: exact; NaN: unknown, as for a plain float. It says nothing about other training seeds.
+    """
+
+    __slots__ = ("standard_error",)
+    standard_error: float
+
+    def __new__(cls, value: float, standard_error: float) -> Estimate:
+        """A float of ``value``."""
+        estimate = super().__new__(cls, value)
+        estimate.standard_error = float(standard_error)
+        return estimate
+
+    def __reduce__(self) -> tuple[type[Estimate], tuple[float, float]]:
+        return Estimate, (float(self), self.standard_error)
+
+    def __repr__(self) -> str:
+        return f"Estimate({float(self)!r}, {self.standard_error!r})"
+
+
 @dataclass(frozen=True)
 class KnownAnswer:
     """A case whose result is known in closed form: ``measured`` must equal ``expected`` within ``tolerance``."""
@@ -182,7 +206,7 @@ class Metric(ABC):
 
     @abstractmethod
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
-        """Return numbers by name, a subset of ``values``.
+        """Return numbers by name, a subset of ``values``; an ``Estimate`` where the sample error is known.
 
         Raises:
             MetricError: if there are fewer than ``minimum_n`` rows, or what ``columns`` or ``needs`` name is

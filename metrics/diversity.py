@@ -26,8 +26,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import entr
 
-from metrics.base import KnownAnswer, Metric, MetricContext, MetricError, Value
+from metrics.base import Estimate, KnownAnswer, Metric, MetricContext, MetricError, Value
 from metrics.ngrams import ORDERS, NgramCounts, count_ngrams
+from metrics.sample_error import mean, ratio, spread
 from metrics.self_bleu import self_bleu
 
 ZIPF_RANKS = 5000
@@ -58,14 +59,26 @@ def _statistics(counts: Mapping[int, NgramCounts], texts: int) -> dict[str, floa
     for order, found in counts.items():
         total = int(found.totals.sum())
         if order > 1:
-            statistics[f"rep_{order}"] = 1 - int(found.uniques.sum()) / total
+            statistics[f"rep_{order}"] = ratio(found.totals - found.uniques, found.totals)
         statistics[f"distinct_{order}"] = len(found.occurrences) / total
         shares = found.occurrences / total
         statistics[f"entropy_{order}"] = float(entr(shares).sum())
         if order == 4:
-            statistics["seq_rep_4"] = math.fsum(1 - found.uniques / found.totals) / len(found.totals)
-            statistics["diversity"] = math.prod(1 - statistics[f"rep_{n}"] for n in ORDERS[1:])
+            statistics["seq_rep_4"] = mean(1 - found.uniques / found.totals)
+            statistics["diversity"] = _diversity(counts)
     return statistics
+
+
+def _diversity(counts: Mapping[int, NgramCounts]) -> Estimate:
+    """Product of the unique shares of 2, 3 and 4-grams; a text moves all three at once."""
+    lengths = counts[1].totals
+    value, moves = 1.0, np.zeros(len(lengths))
+    for order in ORDERS[1:]:
+        found = counts[order]
+        total, unique = int(found.totals.sum()), int(found.uniques.sum())
+        value *= unique / total
+        moves[lengths >= order] += found.uniques / unique - found.totals / total
+    return Estimate(value, value * spread(moves))
 
 
 def zipf_coefficient(occurrences: ArrayLike, ranks: int = ZIPF_RANKS) -> float | None:

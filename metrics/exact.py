@@ -12,7 +12,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import entr, rel_entr
 
-from metrics.base import FiniteLanguage, KnownAnswer, Metric, MetricContext, MetricError, Need, ScoredPolicy, Value
+from metrics.base import (
+    Estimate,
+    FiniteLanguage,
+    KnownAnswer,
+    Metric,
+    MetricContext,
+    MetricError,
+    Need,
+    ScoredPolicy,
+    Value,
+)
 from metrics.compounding import error_curves
 from metrics.endings import FinalTexts, final_texts
 from metrics.injection import recovery
@@ -133,7 +143,7 @@ class Exact(Metric):
         chance = recovery(tree, language, bound)
         if chance is not None:
             statistics["recovery"] = chance
-        return {name: value for name, value in statistics.items() if math.isfinite(value)}
+        return {name: Estimate(value, 0) for name, value in statistics.items() if math.isfinite(value)}
 
     @classmethod
     def known_answers(cls) -> list[KnownAnswer]:

@@ -12,12 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metrics.base import Judge, KnownAnswer, Metric, MetricContext, MetricError, Need, ScoredPolicy, Value
+from metrics.sample_error import by_sample
 from metrics.tabular import TabularPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
 class InjectedErrors(Metric):
-    """Probability of erasing right after an injected error, and right after a right token; no sampling error.
+    """Probability of erasing right after an injected error, and right after a right token.
+
+    Probabilities are the policy's own, so the sample error is that of the held-out completions alone.
 
     Every held-out completion is written up to every place, and there every plausible error of the task is put in that
     makes it wrong. On a finite language ``metrics.exact.Exact`` says more: whether the text is right in the end.
@@ -48,17 +51,17 @@ class InjectedErrors(Metric):
                 f"{len(context.prompts)} prompts and {len(context.completions)} completions"
             )
         errors = _error_ids(context.policy, context.error_tokens)
-        after_error: list[float] = []
-        after_right: list[float] = []
+        after_error: list[list[float]] = []
+        after_right: list[list[float]] = []
         for prompt, completion in zip(context.prompts, context.completions, strict=True):
             right = context.policy.encode(completion)
             wrong = _wrong_paths(right, completion, errors, context.judge)
             rows = _erasing(context, prompt, [right, *(path for place in wrong for path in place)])
-            after_right += rows[0]
+            after_right.append(rows[0])
             last = iter([row[-1] for row in rows[1:]])
-            after_error += [math.fsum(next(last) for _ in place) / len(place) for place in wrong]
-        found = {"erase_after_error": after_error, "erase_after_right": after_right}
-        return {name: math.fsum(each) / len(each) for name, each in found.items() if each}
+            after_error.append([math.fsum(next(last) for _ in place) / len(place) for place in wrong])
+        found = {"erase_after_error": by_sample(after_error), "erase_after_right": by_sample(after_right)}
+        return {name: each for name, each in found.items() if each is not None}
 
     @classmethod
     def known_answers(cls) -> list[KnownAnswer]:

@@ -33,7 +33,8 @@ class Mauve(JointMetric):
     All texts are cut to ``max_tokens`` tokens, because unequal lengths alone make the score collapse; an empty
     text counts as a text. Scores are means over several clusterings, whose seed moves a single one by about
     0.01, and the order of rows changes nothing. They are comparable only at equal n, model, ``max_tokens`` and
-    clusters, and human text against human text stays below 1: the ceiling.
+    clusters, and human text against human text stays below 1: the ceiling. They carry no sample error, because a
+    bootstrap of MAUVE is invalid (``metrics.mauve_significance`` tests differences by permutation).
 
     Attributes:
         model: folder or hub id of the feature model.

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from metrics.base import KnownAnswer, Metric, MetricContext, MetricError, Need, Value
+from metrics.base import Estimate, KnownAnswer, Metric, MetricContext, MetricError, Need, Value
+from metrics.sample_error import ratio
 from metrics.tabular import TabularPolicy
 
 
-def pooled_perplexity(scores: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
-    """``exp(-sum scores / sum counts)``: perplexity per token over all texts together.
+def pooled_perplexity(scores: NDArray[np.float64], counts: NDArray[np.int64]) -> Estimate:
+    """``exp(-sum scores / sum counts)``: perplexity per token over all texts together, with its sample error.
 
     Args:
         scores: finite log-probabilities, nats, shape ``(n,)``.
@@ -26,10 +27,11 @@ def pooled_perplexity(scores: NDArray[np.float64], counts: NDArray[np.int64]) ->
     Raises:
         MetricError: if it is too large for a float.
     """
-    rate = -math.fsum(scores) / int(counts.sum())
+    rate = ratio(-scores, counts)
     if rate > math.log(sys.float_info.max):
         raise MetricError(f"Perplexity is too large for a number: exp({rate:.0f}) per token")
-    return math.exp(rate)
+    perplexity = math.exp(rate)
+    return Estimate(perplexity, perplexity * rate.standard_error)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,8 +10,9 @@ from typing import ClassVar
 import pandas as pd
 
 from metrics.base import Actions, Judge, KnownAnswer, Metric, MetricContext, MetricError, Value
+from metrics.sample_error import by_sample, mean, ratio
 from metrics.tabular import TabularPolicy
-from metrics.walks import Erasure, Walk, walk
+from metrics.walks import Walk, walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,24 +66,24 @@ class Trajectories(Metric):
 
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         self.check(generations, context)
-        actions, backspaces = int(generations["n_actions"].sum()), int(generations["n_backspaces"].sum())
+        actions, backspaces = generations["n_actions"], generations["n_backspaces"]
         lengths = generations["completion_ids"].map(len)
         finished = generations["finish"] == "eos"
-        if actions == 0:
+        if not actions.any():
             raise MetricError("Trajectories needs at least one action, but no action was taken in any generation")
-        kept = int(lengths.sum() + finished.sum())
-        statistics = {
-            "backspace_rate": backspaces / actions,
-            "erased_share": float((generations["n_backspaces"] > 0).mean()),
-            "finished_share": float(finished.mean()),
-            "length_mean": float(lengths.mean()),
-            "wasted_actions": 2 * backspaces / len(generations),
+        kept = lengths + finished
+        statistics: dict[str, float] = {
+            "backspace_rate": ratio(backspaces, actions),
+            "erased_share": mean(backspaces > 0),
+            "finished_share": mean(finished),
+            "length_mean": mean(lengths),
+            "wasted_actions": mean(2 * backspaces),
         }
-        if kept:
-            statistics["actions_per_token"] = actions / kept
+        if kept.any():
+            statistics["actions_per_token"] = ratio(actions, kept)
         if context.policy is not None:
             walks = _walks(generations, context.policy.actions)
-            statistics |= _erasing([each for one in walks for each in one.erasures])
+            statistics |= _erasing(walks)
             if context.judge is not None:
                 ends = zip(walks, generations["reference"], finished.tolist(), strict=True)
                 statistics |= _judged(list(ends), context.judge)
@@ -135,30 +135,34 @@ def _walks(generations: pd.DataFrame, actions: Actions) -> list[Walk]:
     return walks
 
 
-def _erasing(erasures: Sequence[Erasure]) -> dict[str, float]:
-    if not erasures:
-        return {}
-    return {
-        "erase_depth": sum(each.depth for each in erasures) / len(erasures),
-        "oscillation": sum(each.undone for each in erasures) / len(erasures),
-    }
+def _erasing(walks: Sequence[Walk]) -> dict[str, float]:
+    return _shares(
+        {
+            "erase_depth": [[each.depth for each in one.erasures] for one in walks],
+            "oscillation": [[each.undone for each in one.erasures] for one in walks],
+        }
+    )
 
 
 def _judged(ends: Sequence[tuple[Walk, str, bool]], judge: Judge) -> dict[str, float]:
     """Statistics of walks, each with its reference and whether it ended with the end of sequence."""
-    written: Counter[tuple[bool, bool]] = Counter()
-    recovered = []
-    for one, reference, ended in ends:
-        right = [judge(token.text, reference, False) for token in one.tokens]
-        written.update(zip(right, (token.erased for token in one.tokens), strict=True))
-        if not all(right):
-            recovered.append(ended and judge(one.text, reference, True))
-    erased_right, erased_wrong, kept_wrong = written[True, True], written[False, True], written[False, False]
-    statistics = {}
-    if erased_right + erased_wrong:
-        statistics["erased_wrong_share"] = erased_wrong / (erased_right + erased_wrong)
-        statistics["erased_right_share"] = erased_right / (erased_right + erased_wrong)
-    if recovered:
-        statistics["erasure_recall"] = erased_wrong / (erased_wrong + kept_wrong)
-        statistics["recovered_share"] = sum(recovered) / len(recovered)
-    return statistics
+    right = [[judge(token.text, reference, False) for token in one.tokens] for one, reference, _ in ends]
+    erased = [[token.erased for token in one.tokens] for one, _, _ in ends]
+    tokens = [list(zip(*each, strict=True)) for each in zip(right, erased, strict=True)]
+    return _shares(
+        {
+            "erased_wrong_share": [[not fine for fine, gone in text if gone] for text in tokens],
+            "erased_right_share": [[fine for fine, gone in text if gone] for text in tokens],
+            "erasure_recall": [[gone for fine, gone in text if not fine] for text in tokens],
+            "recovered_share": [
+                [] if all(fine) else [ended and judge(one.text, reference, True)]
+                for fine, (one, reference, ended) in zip(right, ends, strict=True)
+            ],
+        }
+    )
+
+
+def _shares(groups: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, float]:
+    """Means over the entries of all texts; what has no entry is left out."""
+    found = {name: by_sample(group) for name, group in groups.items()}
+    return {name: share for name, share in found.items() if share is not None}

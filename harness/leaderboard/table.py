@@ -110,7 +110,7 @@ def _number(value: float) -> str:
 
 def _footnote(results: pd.DataFrame) -> str:
     seeds = results["seed"].nunique()
-    means = f"Means over {seeds} matched seeds, the seeds' values below; differences are not tested yet."
+    means = f"Means over {seeds} matched seeds, the seeds' values below; `seqmatch compare` tests the differences."
     if seeds == 1:
         means = "One seed only: differences between rows may be noise, and cannot be tested."
     absent = [f"{count} trial{'s' if count != 1 else ''} {status}." for status, count in _absent(results)]

@@ -15,6 +15,7 @@ HEAVY = ("torch", "transformers", "pandas", "datasets", "tokenizers", "sklearn")
         ["run", "--help"],
         ["doctor", "--help"],
         ["measure", "--help"],
+        ["compare", "--help"],
         *(["list", kind] for kind in ("trainers", "tasks", "metrics", "studies")),
     ],
 )

@@ -36,7 +36,7 @@ def test_a_cell_has_the_mean_and_the_value_of_every_seed():
     assert row(text, "bc")[0][-1] == "0.625"
     assert text.index("mle") < text.index("bc")
     assert "score ↑" in text
-    assert "Means over 2 matched seeds, the seeds' values below; differences are not tested yet." in text
+    assert "Means over 2 matched seeds, the seeds' values below; `seqmatch compare` tests the differences." in text
 
 
 @pytest.mark.parametrize("status", ["failed", "missing"])

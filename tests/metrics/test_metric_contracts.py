@@ -90,7 +90,8 @@ def test_values_are_declared_and_in_range(metric, generations, context, tiny_lla
     for name, number in measured.items():
         low, high = DECLARED[metric][name].range
         assert low <= number <= high
-        assert type(number) is float
+        assert isinstance(number, float)
+        assert not getattr(number, "standard_error", math.nan) < 0
 
 
 @pytest.mark.parametrize("metric", METRICS)
