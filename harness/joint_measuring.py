@@ -92,7 +92,7 @@ def measure_jointly(
         }
         for found, p_holm in zip(result.differences, adjusted, strict=True)
     ]
-    return [value_rows(name, metric, result.numbers[label]) for label in named], differences
+    return [value_rows(name, metric, result.numbers.get(label, {})) for label in named], differences
 
 
 def differences_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

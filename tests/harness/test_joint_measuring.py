@@ -189,17 +189,18 @@ def test_a_write_that_fails_leaves_both_old_tables(own, llama, monkeypatch):
     measured(own, llama)
     before = {path: path.read_bytes() for path in own.glob("measured-*")}
     assert len(before) == 2
-    replaced = []
+    write = pd.DataFrame.to_parquet
 
-    def full(source, target):
-        replaced.append(target)
-        raise OSError(28, "No space left on device")
+    def full(table, path):
+        if "value" in table:
+            raise OSError(28, "No space left on device")
+        write(table, path)
 
-    monkeypatch.setattr("os.replace", full)
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
     with pytest.raises(StoreError, match="cannot write results"):
         measured(own, llama, "scaling=1")
-    assert len(replaced) == 1
     assert {path: path.read_bytes() for path in own.glob("measured-*")} == before
+    assert not list(own.glob(".tmp-*"))
 
 
 def test_failed_trials_are_left_out_of_the_clusters_and_shown(llama, tmp_path, command):

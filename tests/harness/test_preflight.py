@@ -7,6 +7,8 @@ import harness
 from harness.errors import StoreError, StudyError
 from harness.expansion import plan
 from harness.preflight import check_trials, check_writable
+from harness.registry import METRICS
+from harness.study import bundled_studies
 
 
 def checked(**changes) -> None:
@@ -82,6 +84,13 @@ def test_too_few_real_texts_for_a_ceiling_are_said_once_and_before(validation, s
         "examples, give it as many of both"
     )
     assert notes == ["checking task letters", *[missing] * said]
+
+
+@pytest.mark.parametrize("name", bundled_studies())
+def test_bundled_studies_have_as_many_real_texts_as_their_ceilings_need(name):
+    for trial in plan(name).trials:
+        if any(METRICS.load(metric.use).needs_real for metric in trial.metrics):
+            assert trial.task.settings["validation"] >= trial.task.settings["test"]
 
 
 def test_mauve_without_its_extra_is_found(monkeypatch):
