@@ -106,12 +106,26 @@ def list_names(
 
 
 @app.command()
-def leaderboard(folder: Annotated[Path, typer.Argument(help="Results folder of a run.")]) -> None:
+def leaderboard(
+    folder: Annotated[Path, typer.Argument(help="Results folder of a run.")],
+    at: Annotated[
+        str | None, typer.Option(metavar="CLOCK=AMOUNT", help="Read it at an equal budget, for example tokens=1e6.")
+    ] = None,
+) -> None:
     """Print the leaderboard of a results folder."""
     from harness.store import Store
 
     store = Store(folder)
-    _show(store.results(), store.study()["headlines"])
+    headlines = store.study()["headlines"]
+    if at is None:
+        _show(store.results(), headlines)
+        return
+    from harness.equal_budget import at_budget, parse_at, spending
+
+    clock, limit = parse_at(at)
+    results = at_budget(store.evaluations(), clock, limit)
+    _show(results, headlines)
+    sys.stdout.write(f"{spending(results, clock, limit)}\n")
 
 
 @app.command()

@@ -22,6 +22,10 @@ class AssetError(StudyError):
     """An asset is unknown, or has not been fetched."""
 
 
+class RequestError(HarnessError):
+    """What is asked of results makes no sense as written."""
+
+
 class StoreError(HarnessError):
     """A results folder cannot be read or written."""
 

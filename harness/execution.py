@@ -9,18 +9,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.evaluation import Evaluator, generate
 from harness.measuring import long_rows, measure
 from harness.preparation import Prepared, instance, max_actions, prepare
 from harness.progress import Reporter
 from harness.registry import METRICS, TRAINERS
 from harness.seeding import axis_seed, axis_seeds
+from harness.study import Evaluation
 from harness.trial import Trial
 from harness.validation import Key, build
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trainers.base import Meter, Trainer
+    from metrics.base import Metric
+    from trainers.base import Trainer
+    from trainers.decoding import Decoder
     from trainers.policy import Policy
 
 
@@ -29,21 +33,25 @@ class Log:
     """What is known of a trial even if it fails.
 
     Attributes:
-        timings: wall-clock seconds by phase (data, model, training, generation, metrics).
+        timings: wall-clock seconds by phase (data, model, training, evaluation in training, generation, metrics).
         curve: rows of the learning curve.
     """
 
     timings: dict[str, float] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
+    _inner: float = 0.0
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to a phase."""
-        started = time.monotonic()
+        """Add the time spent inside to a phase, less that of phases inside it."""
+        self.timings.setdefault(name, 0.0)
+        started, outer, self._inner = time.monotonic(), self._inner, 0.0
         try:
             yield
         finally:
-            self.timings[name] = self.timings.get(name, 0.0) + time.monotonic() - started
+            spent = time.monotonic() - started
+            self.timings[name] += spent - self._inner
+            self._inner = outer + spent
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,17 @@ class Result:
     Attributes:
         rows: rows of the long table, as dictionaries.
         generations: one row per sample.
+        series: a row per point of the curves that the metrics report.
+        evaluations: rows of the long table, from before the end of training.
+        unmeasured: what could not be measured then, and why.
         policy: the trained policy.
     """
 
     rows: list[dict[str, Any]]
     generations: pd.DataFrame
+    series: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+    unmeasured: list[str]
     policy: Policy
 
 
@@ -94,39 +108,64 @@ def _run(trial: Trial, reporter: Reporter, log: Log) -> Result:
         reporter.phase("model")
         seed = axis_seed(trial.seed, "init")
         policy = build_policy(prepared.model, prepared.tokenizer, backspace=trainer.backspace, seed=seed)
+    decoders = {name: build(Decoder, table, Key(f"decoder {name!r}")) for name, table in trial.decoders.items()}
     with log.phase("training"):
-        policy, meter = _train(trial, trainer, prepared, policy, reporter, log)
-        spent = meter.reading()
-    rows, tables = [], []
-    for name, settings in trial.decoders.items():
-        decoder = build(Decoder, settings, Key(f"decoder {name!r}"))
+        policy, evaluator = _train(trial, trainer, prepared, policy, decoders, metrics, reporter, log)
+        spent = {"step": evaluator.meter.steps, **evaluator.meter.reading()}
+    rows, tables, series = [], [], list[dict[str, Any]]()
+    for name, decoder in decoders.items():
         with log.phase("generation"):
             reporter.phase(f"generation {name}", len(prepared.test))
-            generations = _generate(trial, prepared, policy, decoder, reporter)
+            generations = generate(trial, prepared, policy, decoder, reporter)
         with log.phase("metrics"):
-            values = measure(trial, prepared, policy, decoder, generations, metrics, reporter)
+            points = list[dict[str, Any]]()
+            values = measure(trial, prepared, policy, decoder, generations, metrics, reporter, points)
         axes: dict[str, Any] = {
             "trainer": trial.trainer.name,
             "task": trial.task.name,
             "seed": trial.seed,
             "decoder": name,
         }
+        series += [{"trial": trial.identity, **axes, **point} for point in points]
         tables.append(generations.assign(sample=range(len(generations)), **axes))
-        rows += long_rows(trial, name, values, len(generations), {"step": meter.steps, **spent})
-    return Result(rows, pd.concat(tables, ignore_index=True), policy)
+        rows += long_rows(trial, name, values, len(generations), spent)
+    earlier = [row for row in evaluator.rows if row["step"] < spent["step"]]
+    return Result(rows, pd.concat(tables, ignore_index=True), series, earlier, evaluator.unmeasured, policy)
 
 
 def _train(
-    trial: Trial, trainer: Trainer, prepared: Prepared, policy: Policy, reporter: Reporter, log: Log
-) -> tuple[Policy, Meter]:
+    trial: Trial,
+    trainer: Trainer,
+    prepared: Prepared,
+    policy: Policy,
+    decoders: Mapping[str, Decoder],
+    metrics: Mapping[str, Metric],
+    reporter: Reporter,
+    log: Log,
+) -> tuple[Policy, Evaluator]:
     from trainers.base import Budget, Context, Meter, Optimization
 
     budget = build(Budget, trial.budget, Key("budget"))
     meter = Meter(parameters=policy.parameters)
+    evaluator = Evaluator(
+        trial,
+        prepared,
+        decoders,
+        {name: metrics[name] for name in trial.evaluation.get("metrics", ())},
+        Evaluation(points=trial.evaluation.get("points", 0)).steps(budget.steps),
+        budget,
+        meter,
+        reporter,
+    )
 
     def report(row: Mapping[str, float]) -> None:
         log.curve.append(dict(row))
         reporter.reach(meter.steps)
+
+    def evaluate(policy: Policy) -> None:
+        if evaluator.due:
+            with log.phase("evaluation"), meter.paused():
+                evaluator(policy)
 
     reporter.phase("training", budget.steps)
     context = Context(
@@ -137,21 +176,9 @@ def _train(
         max_actions=max_actions(trial, prepared),
         error_tokens=prepared.task.error_tokens,
         report=report,
+        evaluate=evaluate,
     )
-    return trainer.fit(policy, prepared.train, budget, context), meter
-
-
-def _generate(trial: Trial, prepared: Prepared, policy: Policy, decoder: Any, reporter: Reporter) -> pd.DataFrame:
-    generations = policy.generate(
-        list(prepared.test["prompt"]),
-        decoder,
-        axis_seed(trial.seed, "generation"),
-        prepared.task.max_new_tokens,
-        max_actions(trial, prepared),
-        batch_size=trial.generation["batch_size"],
-        progress=reporter.advance,
-    )
-    return generations.assign(reference=list(prepared.test["completion"]))
+    return trainer.fit(policy, prepared.train, budget, context), evaluator
 
 
 @contextmanager

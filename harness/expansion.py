@@ -93,6 +93,7 @@ class _Expansion:
                     generation=plain(study.generation),
                     decoders=served,
                     metrics=metrics,
+                    evaluation=self._evaluation(metrics),
                     seed=seed,
                     threads=study.threads,
                     save_policy=study.save_policies,
@@ -104,6 +105,10 @@ class _Expansion:
         for name in study.metrics:
             if name not in used:
                 raise (self.key / "metrics" / name).error(f"no task of this study uses it{suggestion(name, used)}")
+        for name in study.evaluation.metrics or ():
+            if name not in used:
+                problem = f"no task of this study uses metric {name!r}{suggestion(name, used)}"
+                raise (self.key / "evaluation" / "metrics").error(problem)
         return Plan(study, tuple(trials), headlines)
 
     def _component(
@@ -177,6 +182,12 @@ class _Expansion:
             merged = {**shared, **settings} if "metrics" in table else {**settings, **shared}
             found.append(self._component(METRICS, name, merged, at, METRIC_KEYS))
         return tuple(found)
+
+    def _evaluation(self, metrics: Iterable[Component]) -> dict[str, Any]:
+        """What is measured of a task before the end of training; empty where nothing is."""
+        wanted = self.study.evaluation
+        names = [metric.name for metric in metrics if wanted.metrics is None or metric.name in wanted.metrics]
+        return {"points": wanted.points, "metrics": names} if wanted.points > 1 and names else {}
 
     def _headline(self, metrics: tuple[Component, ...], key: Key) -> list[str]:
         reported: dict[str, str] = {}

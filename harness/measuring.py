@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.assets import cache_folder
 from harness.preparation import Prepared, max_actions
 from harness.progress import Reporter
 from harness.seeding import axis_seed
+from harness.series import collector
 from harness.trial import Trial
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def measure(
     generations: pd.DataFrame,
     metrics: Mapping[str, Metric],
     reporter: Reporter,
+    series: list[dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Name, value, sample error and direction of every number, in the order of the metrics.
 
@@ -40,15 +43,18 @@ def measure(
         generations: a row per test example.
         metrics: by name.
         reporter: told about progress.
+        series: gets a row per point of the curves that the metrics report; None: they are dropped.
 
     Raises:
-        MetricError: if a number is NaN or undeclared, or whatever else the metrics raise.
+        MetricError: if a number is NaN or undeclared, a curve is malformed (see ``harness.series``), or whatever else
+            the metrics raise.
     """
     context = metric_context(trial, prepared, policy, decoder)
-    rows = []
+    rows, points = [], [] if series is None else series
     for name, metric in metrics.items():
         reporter.phase(f"metric {name}")
-        rows += value_rows(name, metric, metric.compute(generations, context))
+        plotting = replace(context, series=collector(name, metric, points))
+        rows += value_rows(name, metric, metric.compute(generations, plotting))
     return rows
 
 

@@ -64,7 +64,7 @@ class Reporter:
 
     def __init__(self, label: str, emit: Callable[[Event], None]) -> None:
         self._label, self._emit = label, emit
-        self._phase, self._total, self._done, self._last = "", 0, 0, 0.0
+        self._phase, self._total, self._done, self._last, self._aside = "", 0, 0, 0.0, ""
 
     def start(self) -> None:
         """The trial begins."""
@@ -72,8 +72,20 @@ class Reporter:
 
     def phase(self, phase: str, total: int = 0) -> None:
         """A phase of ``total`` steps begins."""
-        self._phase, self._total, self._done, self._last = phase, total, 0, time.monotonic()
-        self._emit(Event(self._label, "phase", phase, 0, total))
+        self._phase, self._total, self._done, self._last = self._aside + phase, total, 0, time.monotonic()
+        self._emit(Event(self._label, "phase", self._phase, 0, total))
+
+    @contextmanager
+    def aside(self, what: str) -> Iterator[None]:
+        """Phases inside are parts of ``what``, for which the present phase waits."""
+        kept = self._phase, self._total, self._done
+        self._aside = f"{what}: "
+        try:
+            yield
+        finally:
+            self._aside = ""
+            self._phase, self._total, self._done = kept
+            self._emit(Event(self._label, "phase", self._phase, self._done, self._total))
 
     def reach(self, done: int) -> None:
         """The phase is at step ``done``."""

@@ -1,9 +1,10 @@
 """The results folder: one directory per trial, whole or absent, and the long table over them.
 
 Layout: ``study.json`` (the study as last run, and its trials), ``trials/<label>/`` with ``trial.json``,
-``results.parquet``, ``generations.parquet``, ``curve.parquet`` and, if the study keeps it, ``policy/``; the long table
-in ``results.parquet`` and ``results.csv``; and ``measured-NAME.parquet`` for a metric that was measured again, with
-``measured-NAME-differences.parquet`` where it compares systems.
+``results.parquet``, ``generations.parquet``, ``series.parquet``, ``curve.parquet`` and, if the study asks for them,
+``evaluations.parquet`` and ``policy/``; the long table in ``results.parquet`` and ``results.csv``; and
+``measured-NAME.parquet`` for a metric that was measured again, with ``measured-NAME-differences.parquet`` where it
+compares systems.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from harness.execution import Log, Result
 from harness.expansion import Plan
 from harness.provenance import git_state, machine, source_digest
 from harness.seeding import axis_seeds
-from harness.tables import absent_rows, long_table, read_table
+from harness.tables import absent_rows, long_table, read_table, series_table
 from harness.trial import Trial
 from harness.validation import plain
 
@@ -112,6 +113,9 @@ class Store:
             if result is not None:
                 long_table(result.rows).to_parquet(scratch / "results.parquet")
                 result.generations.to_parquet(scratch / "generations.parquet")
+                series_table(result.series).to_parquet(scratch / "series.parquet")
+                if trial.evaluation:
+                    long_table(result.evaluations).to_parquet(scratch / "evaluations.parquet")
                 if trial.save_policy:
                     result.policy.save(scratch / "policy")
             record = {
@@ -120,6 +124,7 @@ class Store:
                 "traceback": traceback,
                 "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "timings": log.timings,
+                "unmeasured": [] if result is None else result.unmeasured,
                 "parameters": None if result is None else result.policy.parameters,
                 "seeds": axis_seeds(trial.seed),
                 "specification": asdict(trial),
@@ -139,16 +144,46 @@ class Store:
         Raises:
             StoreError: if there is no study, or a file is damaged.
         """
+        return self._long_table(("results",))
+
+    def evaluations(self) -> pd.DataFrame:
+        """The same with the rows from before the end of training in front of those from its end, for each trial.
+
+        Raises:
+            StoreError: as ``results``.
+        """
+        return self._long_table(("evaluations", "results"))
+
+    def _long_table(self, names: Iterable[str]) -> pd.DataFrame:
         import pandas as pd
 
         tables = []
         for trial in self.study()["trials"]:
-            record = self._record(trial["label"])
+            record, folder = self._record(trial["label"]), self.trials / trial["label"]
             if record is not None and record["status"] == "finished":
-                tables.append(read_table(self.trials / trial["label"] / "results.parquet").assign(study=trial["study"]))
+                wanted = [name for name in names if name == "results" or trial.get("evaluation")]
+                tables += [read_table(folder / f"{name}.parquet").assign(study=trial["study"]) for name in wanted]
             else:
                 tables.append(absent_rows(trial, "missing" if record is None else "failed"))
         return long_table(pd.concat(tables, ignore_index=True))
+
+    def series(self) -> pd.DataFrame:
+        """The curves that metrics reported in the finished trials of the study as last run, a row per point, in order.
+
+        Returns:
+            The columns of ``harness.tables.SERIES_COLUMNS``; no rows of trials that an older version has run.
+
+        Raises:
+            StoreError: if there is no study, or a file is damaged.
+        """
+        import pandas as pd
+
+        tables = [series_table([])]
+        for trial in self.study()["trials"]:
+            record, path = self._record(trial["label"]), self.trials / trial["label"] / "series.parquet"
+            if record is not None and record["status"] == "finished" and path.is_file():
+                tables.append(read_table(path))
+        return series_table(pd.concat(tables, ignore_index=True))
 
     def write_results(self) -> pd.DataFrame:
         """Write the long table as Parquet and CSV, and return it."""

@@ -35,6 +35,31 @@ class Generation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """When policies are measured in training; the end is always measured, with all metrics.
+
+    Attributes:
+        points: at how many evenly spaced optimiser steps of the budget, the last of which is its end; 0: only when
+            training ends.
+        metrics: names of those to compute before the end, wherever a task has them; all of a task's if not given.
+    """
+
+    points: int = 0
+    metrics: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.points < 0:
+            raise ValueError(f"points must be at least 0, got {self.points}")
+        if self.metrics == ():
+            raise ValueError("metrics must name at least one: drop the key for all of a task's")
+
+    def steps(self, budget: int) -> tuple[int, ...]:
+        """The points before the end, for a budget in optimiser steps."""
+        steps = (round(budget * point / self.points) for point in range(1, self.points))
+        return tuple(dict.fromkeys(step for step in steps if 0 < step < budget))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """A study as written: the tables of trainers, tasks and so on are checked when it is expanded into trials.
 
@@ -48,6 +73,7 @@ class Study:
         budget: a ``trainers.base.Budget``.
         optimization: a ``trainers.base.Optimization``.
         generation: how test completions are sampled.
+        evaluation: when policies are measured in training.
         decoders: ``trainers.decoding.Decoder`` by name.
         trainers: settings by name; ``use`` names the registered trainer where the table's name is an alias, and
             ``optimization`` overrides the study's.
@@ -65,6 +91,7 @@ class Study:
     budget: dict[str, Any]
     optimization: dict[str, Any] = field(default_factory=dict)
     generation: Generation = field(default_factory=Generation)
+    evaluation: Evaluation = field(default_factory=Evaluation)
     decoders: dict[str, dict[str, Any]] = field(default_factory=lambda: {"ancestral": {}})
     trainers: dict[str, dict[str, Any]]
     tasks: dict[str, dict[str, Any]]

@@ -35,12 +35,32 @@ error is unknown; ``n`` counts generations; ``tokens``, ``generated_tokens``, ``
 training spent; ``step`` is the last optimiser step."""
 
 
+SERIES_COLUMNS: dict[str, str] = {
+    "trial": "str",
+    "trainer": "str",
+    "task": "str",
+    "seed": "int64",
+    "decoder": "str",
+    "metric": "str",
+    "series": "str",
+    "x": "float64",
+    "y": "float64",
+}
+"""Columns and types of the curves that metrics report, a row per point, in order."""
+
+
 def long_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Give a table the columns and types of the long table."""
     table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     table = table.reindex(columns=list(COLUMNS)).astype(COLUMNS)
     table["metric"] = table["metric"].where(table["metric"].notna(), None)
     return table
+
+
+def series_table(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Give a table the columns and types of the curves."""
+    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    return table.reindex(columns=list(SERIES_COLUMNS)).astype(SERIES_COLUMNS)
 
 
 def absent_rows(trial: Mapping[str, Any], status: str) -> pd.DataFrame:

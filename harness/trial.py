@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Trial:
             the identity is the same on every machine.
         decoders: settings by name, in order.
         metrics: what is measured, in order.
+        evaluation: number of points, and metrics by name, for the measurements in training; empty where there are none.
         seed: everything random in the trial follows from it.
         threads: torch threads.
         save_policy: whether the trained policy is kept.
@@ -63,15 +64,16 @@ class Trial:
     threads: int
     save_policy: bool
     versions: dict[str, str]
+    evaluation: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Trial:
         """Make a trial of what ``dataclasses.asdict`` and JSON made of one; other keys are left out.
 
         Raises:
-            KeyError, TypeError: if the data have other fields than a trial of this version.
+            KeyError, TypeError: if the data lack a field of a trial of this version.
         """
-        values = {field.name: data[field.name] for field in fields(cls)}
+        values = {field.name: data[field.name] for field in fields(cls) if field.name in data}
         for name in ("trainer", "task"):
             values[name] = Component(**values[name])
         return cls(**{**values, "metrics": tuple(Component(**metric) for metric in values["metrics"])})
@@ -85,7 +87,7 @@ class Trial:
             "task": self.task.content(),
             "metrics": [metric.content() for metric in self.metrics],
         }
-        for name in ("study", "save_policy"):
+        for name in ("study", "save_policy", *([] if self.evaluation else ["evaluation"])):
             del content[name]
         return hashlib.sha256(canonical(content).encode()).hexdigest()
 

@@ -65,6 +65,18 @@ class Estimate(float):
 
 
 @dataclass(frozen=True)
+class Series:
+    """A curve that a metric reports to be plotted, beside its numbers.
+
+    Attributes:
+        x, y: labels of the axes.
+    """
+
+    x: str
+    y: str
+
+
+@dataclass(frozen=True)
 class KnownAnswer:
     """A case whose result is known in closed form: ``measured`` must equal ``expected`` within ``tolerance``."""
 
@@ -140,6 +152,10 @@ class FiniteLanguage(Protocol):
         """Probability of each string, float64, shape ``(len(strings),)``, sums to 1."""
 
 
+def _discard(name: str, x: Sequence[float], y: Sequence[float]) -> None:
+    del name, x, y
+
+
 @dataclass(frozen=True)
 class MetricContext:
     """What a metric may use beside the generations; a metric names in ``needs`` what must be there.
@@ -155,6 +171,7 @@ class MetricContext:
         max_new_tokens, max_actions: bounds under which the generations were drawn.
         cache: folder for features; None: no cache on disk.
         seed: seed of the metric's own draws (k-means, permutations).
+        series: takes the curves to be plotted: the name of one that the metric declares, and its points in order.
     """
 
     policy: ScoredPolicy | None = None
@@ -170,6 +187,7 @@ class MetricContext:
     max_actions: int | None = None
     cache: Path | None = None
     seed: int = 0
+    series: Callable[[str, Sequence[float], Sequence[float]], None] = _discard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +202,9 @@ class Metric(ABC):
 
     values: ClassVar[Mapping[str, Value]]
     """Every number that ``compute`` may report, by name; names are unique over all metrics of a table."""
+
+    series: ClassVar[Mapping[str, Series]] = {}
+    """Every curve that ``compute`` may hand to ``MetricContext.series``, by name."""
 
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns of the generations table that ``compute`` reads."""

@@ -21,6 +21,7 @@ from metrics.base import (
     MetricError,
     Need,
     ScoredPolicy,
+    Series,
     Value,
 )
 from metrics.compounding import error_curves
@@ -126,6 +127,11 @@ class Exact(Metric):
         **{f"excess_error_{t}": Value(higher_is_better=False, range=(-1, 1)) for t in range(1, POSITIONS + 1)},
         "recovery": Value(higher_is_better=True, range=(0, 1)),
     }
+    series: ClassVar[Mapping[str, Series]] = {
+        "free_running_error": Series(x="position", y="probability of an error, after the policy's own text"),
+        "teacher_forced_error": Series(x="position", y="probability of an error, after the truth"),
+        "excess_error": Series(x="position", y="excess error"),
+    }
 
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         self.check(generations, context)
@@ -136,6 +142,9 @@ class Exact(Metric):
         final = final_texts(tree, bound)
         statistics = divergences(np.append(language.probabilities, 0.0), _strings(final, language))
         free, forced = error_curves(tree, final, language)
+        for curve, errors in (("free_running", free), ("teacher_forced", forced), ("excess", free - forced)):
+            reached = np.flatnonzero(np.isfinite(errors))
+            context.series(f"{curve}_error", (reached + 1).tolist(), errors[reached].tolist())
         for position in range(1, min(len(free), POSITIONS) + 1):
             statistics[f"free_running_error_{position}"] = float(free[position - 1])
             statistics[f"teacher_forced_error_{position}"] = float(forced[position - 1])

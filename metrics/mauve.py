@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from metrics.base import KnownAnswer, MetricContext, MetricError, Value
+from metrics.base import KnownAnswer, MetricContext, MetricError, Series, Value
 from metrics.clustering import JointClustering
 from metrics.feature_model import Pooling
 from metrics.features import hidden_states, token_counts
@@ -73,6 +73,10 @@ class Mauve(JointMetric):
         "mauve_clusters": Value(higher_is_better=None, range=(2, math.inf), unit="clusters"),
         "mauve_tokens": Value(higher_is_better=None, range=(1, math.inf), unit="tokens"),
     }
+    series: ClassVar[Mapping[str, Series]] = {
+        "divergence_curve": Series(x="exp(-c KL(generations, mixture))", y="exp(-c KL(real, mixture))"),
+        "ceiling_curve": Series(x="exp(-c KL(further real, mixture))", y="exp(-c KL(real, mixture))"),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,9 +106,16 @@ class Mauve(JointMetric):
         tokens, after the cut, than all but 5 % of the references: at most about 0.05 where both sides have the same
         lengths, near 1 where completions are shorter. ``mauve_empty`` counts completions without a token;
         ``mauve_n``, ``mauve_clusters`` and ``mauve_tokens`` say at what n, k and visible length all this holds.
+
+        The curves are means over the clusterings, from (1, 0) to (0, 1) in the order of the mixture's weight: that
+        of the completions, ``divergence_curve``, and that of the ceiling, ``ceiling_curve``.
         """
         self.check(generations, context)
         results, clustering = self._scored({"completions": generations}, context)
+        result = results["completions"]
+        context.series("divergence_curve", *result.curve.T.tolist())
+        if result.ceiling_curve is not None:
+            context.series("ceiling_curve", *result.ceiling_curve.T.tolist())
         return self._values("completions", generations, results, clustering, context.seed)
 
     def compute_jointly(self, systems: Mapping[str, pd.DataFrame], context: MetricContext) -> JointResult:

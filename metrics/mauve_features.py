@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from metrics.base import MetricError
 from metrics.clustering import JointClustering, joint_clustering
-from metrics.histograms import MauveScore, check_scaling, mauve_from_histograms
+from metrics.histograms import Floats, MauveScore, check_scaling, mauve_from_histograms
 from metrics.mauve_inputs import Clusters, MauveInputs, mauve_inputs
 from metrics.mauve_text import mauve_text_counts
 
@@ -60,6 +60,21 @@ class MauveResult:
     def mauve_ceiling(self) -> float | None:
         """Mean MAUVE of real texts against real texts at the same n, k, length and seeds."""
         return None if self.ceiling is None else float(np.mean([score.mauve for score in self.ceiling]))
+
+    @property
+    def curve(self) -> Floats:
+        """Mean divergence curve over the clusterings, shape ``(27, 2)``, from ``(1, 0)`` to ``(0, 1)``."""
+        return _mean_curve(self.scores)
+
+    @property
+    def ceiling_curve(self) -> Floats | None:
+        """The same of real texts against real texts."""
+        return None if self.ceiling is None else _mean_curve(self.ceiling)
+
+
+def _mean_curve(scores: Scores) -> Floats:
+    mean: Floats = np.mean([score.curve for score in scores], axis=0)
+    return mean
 
 
 def mauve_from_features(

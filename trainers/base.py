@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -73,11 +74,22 @@ class Meter:
     generated_tokens: int = 0
     flops: float = 0.0
     started: float = field(default_factory=time.monotonic)
+    paused_at: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds since training began."""
-        return time.monotonic() - self.started
+        """Wall-clock seconds since training began, pauses left out."""
+        return (time.monotonic() if self.paused_at is None else self.paused_at) - self.started
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the wall clock for something that is not training; pauses must not be nested."""
+        self.paused_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self.started += time.monotonic() - self.paused_at
+            self.paused_at = None
 
     def train(self, tokens: int) -> None:
         """Count one optimiser step over ``tokens`` input tokens."""
@@ -159,6 +171,10 @@ def _discard(row: Mapping[str, float]) -> None:
     del row
 
 
+def _do_not_evaluate(policy: Policy) -> None:
+    del policy
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What the harness lends a trainer for one trial.
@@ -172,6 +188,8 @@ class Context:
         max_actions: longest walk of the task, in actions.
         error_tokens: strings that make plausible mistakes in this task (noise of kind ``task``).
         report: called with each row of the learning curve.
+        evaluate: called with the policy after every optimiser step; the harness measures it where a study asks for
+            that, off the clock and without a trace in training.
     """
 
     seeds: Mapping[str, int]
@@ -181,6 +199,7 @@ class Context:
     max_actions: int = 256
     error_tokens: tuple[str, ...] = ()
     report: Callable[[Mapping[str, float]], None] = _discard
+    evaluate: Callable[[Policy], None] = _do_not_evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +209,9 @@ class Trainer:
     Life cycle: the harness builds the trainer from a study's settings, loads a policy whose action
     space has ``<bksp>`` exactly if ``backspace`` is set, and calls ``fit`` once. A plug-in overrides
     ``loss`` (and ``prepare``, if it changes the data) and inherits the shared loop, or overrides ``fit``
-    and owns training. A trainer keeps no state on itself: one instance may fit many policies.
+    and owns training: then it advances ``context.meter`` itself, and is measured before the end only if it calls
+    ``context.evaluate`` after its optimiser steps. A trainer keeps no state on itself: one instance may fit
+    many policies.
     """
 
     backspace: ClassVar[bool] = False

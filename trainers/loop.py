@@ -102,6 +102,7 @@ def train(
                 context.report(
                     {"step": meter.steps, **means, "learning_rate": rate, "grad_norm": float(norm), **meter.reading()}
                 )
+            context.evaluate(policy)
     policy.model = accelerator.unwrap_model(policy.model, keep_fp32_wrapper=False)
     policy.model.eval()
     return policy

@@ -82,8 +82,9 @@ def _seeds(cells: pd.DataFrame, seeds: Sequence[int]) -> Text:
 
 def _cell(cells: pd.DataFrame, name: str, seeds: Sequence[int]) -> Text:
     """Mean over the seeds that have a value, then the value of each seed, or why it has none; one seed is itself."""
-    found = cells[cells["metric"] == name].set_index("seed")["value"]
-    status = cells.groupby("seed")["status"].first()
+    mine = cells[cells["metric"] == name].set_index("seed")
+    found = mine["value"].dropna()
+    status = {**cells.groupby("seed")["status"].first(), **mine["status"]}
     singles = [_number(found[seed]) if seed in found.index else _absence(status.get(seed)) for seed in seeds]
     if len(seeds) == 1:
         return Text(singles[0], style="red" if found.empty else "")
@@ -119,6 +120,6 @@ def _footnote(results: pd.DataFrame) -> str:
 
 def _absent(results: pd.DataFrame) -> Iterable[tuple[str, int]]:
     for status in ("failed", "missing"):
-        count = results.loc[results["status"] == status, "trial"].nunique()
+        count = results.loc[(results["status"] == status) & results["metric"].isna(), "trial"].nunique()
         if count:
             yield status, count

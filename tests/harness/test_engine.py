@@ -152,6 +152,7 @@ def test_a_run_killed_in_the_middle_of_a_write_goes_on_to_the_same_table(tmp_pat
             "trial.json",
             "results.parquet",
             "generations.parquet",
+            "series.parquet",
             "curve.parquet",
             "policy",
         }

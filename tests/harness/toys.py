@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 
-from metrics.base import KnownAnswer, Metric, MetricContext, Need, Value
+from metrics.base import KnownAnswer, Metric, MetricContext, MetricError, Need, Series, Value
 from tasks.base import MetricSpec, Split, Task, Tokenizer
 from trainers.base import Budget, Context, Trainer, TrainerError
 from trainers.policy import Policy
@@ -117,6 +117,49 @@ class Threads(Metric):
         if self.fault == "undeclared":
             report["surprise"] = 1.0
         return {**report, "draw": float("nan")} if self.fault == "nan" else report
+
+    @classmethod
+    def known_answers(cls) -> list[KnownAnswer]:
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plots(Metric):
+    """Reports curves, one that depends on the generations, and what is wrong with the one of the day."""
+
+    values: ClassVar[Mapping[str, Value]] = {"plotted": Value(None, (0, 1))}
+    series: ClassVar[Mapping[str, Series]] = {"lengths": Series("sample", "tokens"), "steps": Series("step", "y")}
+    fault: Literal["none", "undeclared", "unequal", "nan", "inf", "twice", "nested"] = "none"
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        context.series("lengths", range(len(generations)), [len(ids) for ids in generations["completion_ids"]])
+        name = {"undeclared": "step", "twice": "lengths"}.get(self.fault, "steps")
+        y = {"unequal": [1], "nan": [1, float("nan")], "nested": [[1, 2], [3, 4]]}.get(self.fault, [2, 1])
+        context.series(name, [9, float("inf") if self.fault == "inf" else 3], y)
+        return {"plotted": 1.0}
+
+    @classmethod
+    def known_answers(cls) -> list[KnownAnswer]:
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picky(Metric):
+    """Refuses the policy until it has been called some times, and draws from global generators."""
+
+    values: ClassVar[Mapping[str, Value]] = {"picky": Value(True, (0, 1))}
+    refuses: int = 0
+    calls: ClassVar[list[int]] = []
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        self.calls.append(len(generations))
+        if len(self.calls) <= self.refuses:
+            raise MetricError("not yet")
+        assert context.policy is not None
+        assert not context.policy.model.training
+        context.policy.model.train()
+        torch.manual_seed(len(self.calls))
+        return {"picky": torch.rand(()).item()}
 
     @classmethod
     def known_answers(cls) -> list[KnownAnswer]:
