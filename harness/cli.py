@@ -1,7 +1,7 @@
 """The command ``seqmatch``.
 
-Exit codes: 0 all is well, 1 a trial failed or is missing or a metric is wrong, 2 the request cannot be carried out,
-130 interrupted.
+Exit codes: 0 all is well, 1 a trial failed or is missing, a metric is wrong or a gate found a regression, 2 the request
+cannot be carried out, 3 a gate could not decide, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -177,6 +177,46 @@ def measure(
         sys.stdout.write(f"Differences are in {found.differences_path}.\n")
     if (found.table["status"] != "finished").any():
         raise typer.Exit(1)
+
+
+@app.command("gate")
+def judge(
+    folder: Annotated[Path, typer.Argument(help="Results of the candidate: a folder, or its results.parquet or .csv.")],
+    baseline: Annotated[Path, typer.Option(help="Results of the baseline, likewise.")],
+    margins: Annotated[
+        list[str] | None,
+        typer.Option("--margin", metavar="METRIC=VALUE", help="What may be lost: 0.02, or 5% of the baseline's mean."),
+    ] = None,
+    trainers: Annotated[list[str] | None, typer.Option("--trainer", metavar="NAME", help="Only this trainer.")] = None,
+    tasks: Annotated[list[str] | None, typer.Option("--task", metavar="NAME", help="Only this task.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", metavar="SEED", help="Only this seed.")] = None,
+    level: Annotated[float, typer.Option(help="Confidence of each one-sided bound.")] = 0.95,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE.xml", help="Write JUnit XML too.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="Write markdown too; $GITHUB_STEP_SUMMARY is added to.")
+    ] = None,
+) -> None:
+    """Judge whether results are worse than a baseline's: exit code 0 ok, 1 regressed, 3 inconclusive.
+
+    Options in the singular may be repeated. Seeds are paired; every number with a margin must pass.
+    """
+    from harness.gate import gate
+    from harness.gating.files import write_reports
+    from harness.gating.margins import split_margins
+    from harness.gating.tables import layout
+
+    report = gate(
+        folder,
+        baseline,
+        split_margins(margins or ()),
+        trainers=trainers or (),
+        tasks=tasks or (),
+        seeds=seeds or (),
+        level=level,
+    )
+    _print(layout(report))
+    write_reports(report, junit, markdown)
+    raise typer.Exit(report.exit_code)
 
 
 @app.command()

@@ -16,6 +16,7 @@ HEAVY = ("torch", "transformers", "pandas", "datasets", "tokenizers", "sklearn")
         ["doctor", "--help"],
         ["measure", "--help"],
         ["compare", "--help"],
+        ["gate", "--help"],
         *(["list", kind] for kind in ("trainers", "tasks", "metrics", "studies")),
     ],
 )

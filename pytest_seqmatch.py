@@ -1,0 +1,86 @@
+"""The pytest plug-in of seqmatch: the fixture ``seqmatch_gate``.
+
+pytest imports it at every start, in whatever project is tested in the environment. It therefore lies beside the
+packages of seqmatch and imports none of them before the fixture is called: a project with a package ``tasks`` or
+``harness`` of its own could not run its tests otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.gate import GateReport
+    from harness.gating.margins import Margin
+
+
+class Gate(Protocol):
+    """What the fixture ``seqmatch_gate`` is."""
+
+    def __call__(
+        self,
+        candidate: str | Path | pd.DataFrame,
+        baseline: str | Path | pd.DataFrame,
+        margins: Mapping[str, float | str | Margin],
+        *,
+        trainers: Sequence[str] = (),
+        tasks: Sequence[str] = (),
+        seeds: Sequence[int] = (),
+        level: float = 0.95,
+        on_inconclusive: Literal["fail", "skip", "pass"] = "fail",
+    ) -> GateReport:
+        """Fail the test if a candidate has regressed; the table is the message.
+
+        Args:
+            candidate: see ``harness.gate.gate``, as for all that is not named here.
+            baseline: likewise.
+            margins: likewise.
+            trainers: likewise.
+            tasks: likewise.
+            seeds: likewise.
+            level: likewise.
+            on_inconclusive: what becomes of the test if the numbers prove neither. It fails by default, because a
+                test that passes says that the candidate is good, and that has not been shown.
+
+        Raises:
+            HarnessError: if the two cannot be compared as asked.
+        """
+
+
+@pytest.fixture(scope="session")
+def seqmatch_gate() -> Gate:
+    """Hold results of a candidate against a baseline: ``seqmatch_gate(candidate, baseline, {"accuracy": 0.02})``."""
+    return _gate
+
+
+def _gate(
+    candidate: str | Path | pd.DataFrame,
+    baseline: str | Path | pd.DataFrame,
+    margins: Mapping[str, float | str | Margin],
+    *,
+    trainers: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    level: float = 0.95,
+    on_inconclusive: Literal["fail", "skip", "pass"] = "fail",
+) -> GateReport:
+    __tracebackhide__ = True
+    from harness.errors import RequestError, suggestion
+    from harness.gate import gate
+    from harness.gating.tables import as_lines
+
+    if on_inconclusive not in ("fail", "skip", "pass"):
+        hint = suggestion(str(on_inconclusive), ("fail", "skip", "pass"))
+        raise RequestError(f"on_inconclusive={on_inconclusive!r} is unknown{hint}")
+    report = gate(candidate, baseline, margins, trainers=trainers, tasks=tasks, seeds=seeds, level=level)
+    if report.verdict == "regressed" or (report.verdict == "inconclusive" and on_inconclusive == "fail"):
+        pytest.fail(as_lines(report), pytrace=False)
+    if report.verdict == "inconclusive" and on_inconclusive == "skip":
+        pytest.skip(as_lines(report))
+    return report
