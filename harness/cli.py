@@ -139,6 +139,9 @@ def compare(
         typer.Option("--metric", metavar="NAME", help="A number to compare, or all; the headlines if not given."),
     ] = None,
     alpha: Annotated[float, typer.Option(help="Level of the verdicts.")] = 0.05,
+    at: Annotated[
+        str | None, typer.Option(metavar="CLOCK=AMOUNT", help="Compare at an equal budget, for example tokens=1e6.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write it too: a .csv, .parquet or .md file.")] = None,
 ) -> None:
     """Compare every trainer with a baseline, paired by training seed."""
@@ -146,7 +149,7 @@ def compare(
 
     if out:
         verdicts.check_suffix(out)
-    report = verdicts.judge(source, baseline, metrics or (), alpha)
+    report = verdicts.judge(source, baseline, metrics or (), alpha, at)
     _print(report.layout())
     if out:
         report.write(out)

@@ -11,7 +11,8 @@ from rich.console import Group
 
 from harness.aggregation import across_tasks, task_numbers
 from harness.comparison import Metrics, compare
-from harness.errors import HarnessError
+from harness.equal_budget import at_budget, parse_at, spending
+from harness.errors import HarnessError, RequestError
 from harness.leaderboard import grids
 from harness.leaderboard.comparison import STYLES, aggregate_footnotes, aggregate_grid, footnotes, task_grids
 from harness.result_files import read_results
@@ -31,6 +32,7 @@ class Report:
         numbers: the number that speaks for each task in ``aggregate``.
         alpha: level of the verdicts.
         absent: trials that failed or are missing, by status.
+        budget: what the trials had spent where the table is read at an equal budget.
     """
 
     comparison: pd.DataFrame
@@ -38,6 +40,7 @@ class Report:
     numbers: dict[str, str]
     alpha: float
     absent: dict[str, int]
+    budget: str | None = None
 
     def layout(self) -> Group:
         """Tables and footnotes for the terminal."""
@@ -68,10 +71,17 @@ class Report:
         absent = [
             f"{count} trial{'s' if count != 1 else ''} {status}." for status, count in self.absent.items() if count
         ]
-        return [*footnotes(self.comparison, self.alpha), *across, *absent]
+        budget = [self.budget] if self.budget else []
+        return [*footnotes(self.comparison, self.alpha), *across, *budget, *absent]
 
 
-def judge(source: Path, baseline: str | None = None, metrics: Sequence[str] = (), alpha: float = 0.05) -> Report:
+def judge(
+    source: Path,
+    baseline: str | None = None,
+    metrics: Sequence[str] = (),
+    alpha: float = 0.05,
+    at: str | None = None,
+) -> Report:
     """Compare the trainers of a results folder or long table.
 
     Args:
@@ -79,24 +89,36 @@ def judge(source: Path, baseline: str | None = None, metrics: Sequence[str] = ()
         baseline: see ``compare``.
         metrics: names of numbers; "all"; none: the headlines of the study, or all where no study says which.
         alpha: see ``compare``.
+        at: an equal budget at which the table is read, see ``harness.equal_budget.parse_at``.
 
     Raises:
         HarnessError: if the source cannot be read, or not compared as asked.
     """
-    table = read_results(source, "results")
+    table, budget = _read(source, at)
     chosen = _chosen(source, metrics)
     comparison = compare(table, baseline, chosen, alpha)
     numbers = task_numbers(table, chosen)
     if len(numbers) < 2:
         numbers = {}
     absent = {status: _trials(table, status) for status in ("failed", "missing")}
-    return Report(comparison, across_tasks(table, numbers, baseline), numbers, alpha, absent)
+    return Report(comparison, across_tasks(table, numbers, baseline), numbers, alpha, absent, budget)
 
 
 def check_suffix(path: Path) -> None:
     """Raise HarnessError unless ``Report.write`` knows the suffix."""
     if path.suffix not in SUFFIXES:
         raise HarnessError(f"--out {path}: the name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+
+
+def _read(source: Path, at: str | None) -> tuple[pd.DataFrame, str | None]:
+    """The long table, and where it is read at an equal budget, what had been spent."""
+    if at is None:
+        return read_results(source, "results"), None
+    clock, limit = parse_at(at)
+    if not source.is_dir():
+        raise RequestError(f"--at {at}: {source} holds no measurements during training; give the --out of a run")
+    table = at_budget(Store(source).evaluations(), clock, limit)
+    return table, spending(table, clock, limit)
 
 
 def _trials(table: pd.DataFrame, status: str) -> int:

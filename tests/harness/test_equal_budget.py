@@ -248,3 +248,14 @@ def test_the_command_reads_a_real_study_at_a_budget(tmp_path, command):
         "(valid: flops, generated_tokens, seconds, step, tokens)\n"
     )
     assert command("leaderboard", tmp_path).out != out
+    code, out, _ = command("compare", tmp_path, "--baseline", "pretrained", "--at", "step=4")
+    assert code == 0
+    then = expected.set_index(["trainer", "metric", "seed"])["value"].xs("accuracy", level="metric")
+    (row,) = [line for line in out.splitlines() if line.startswith("│ accuracy")]
+    for trainer in ("pretrained", "mle"):
+        assert f"{then[trainer].mean():.3f}" in row
+    assert "Read at step = 4" in out
+    (tmp_path / "bare.parquet").write_bytes((tmp_path / "results.parquet").read_bytes())
+    code, _, err = command("compare", tmp_path / "bare.parquet", "--at", "step=4")
+    assert code == 2
+    assert "holds no measurements during training" in err
