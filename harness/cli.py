@@ -7,6 +7,7 @@ cannot be carried out, 3 a gate could not decide, 130 interrupted.
 from __future__ import annotations
 
 import enum
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,7 +69,8 @@ def run(
     store = Store(out)
     _show(results, store.study()["headlines"])
     times = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in store.timings().items())
-    sys.stdout.write(f"Time over all trials: {times}.\nResults are in {out}.\n")
+    page = f"seqmatch leaderboard {shlex.quote(str(out))}"
+    sys.stdout.write(f"Time over all trials: {times}.\nResults are in {out}; as a page: {page}\n")
     if (results["status"] != "finished").any():
         raise typer.Exit(1)
 
@@ -108,24 +110,29 @@ def list_names(
 @app.command()
 def leaderboard(
     folder: Annotated[Path, typer.Argument(help="Results folder of a run.")],
+    out: Annotated[Path | None, typer.Option(help="The page; leaderboard.html in the folder if not given.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables as markdown too, to this file.")] = None,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Generations of every trial on the page; 0 leaves out all texts.")
+    ] = 20,
+    baseline: Annotated[
+        str | None, typer.Option(help="Trainer to compare with; mle if there is one, else the first.")
+    ] = None,
     at: Annotated[
         str | None, typer.Option(metavar="CLOCK=AMOUNT", help="Read it at an equal budget, for example tokens=1e6.")
     ] = None,
 ) -> None:
-    """Print the leaderboard of a results folder."""
+    """Print the leaderboard of a results folder, and write it as one HTML file that opens from disk."""
+    from harness.leaderboard.page import write_leaderboard
+    from harness.leaderboard.reading import read_tables
     from harness.store import Store
 
-    store = Store(folder)
-    headlines = store.study()["headlines"]
-    if at is None:
-        _show(store.results(), headlines)
-        return
-    from harness.equal_budget import at_budget, parse_at, spending
-
-    clock, limit = parse_at(at)
-    results = at_budget(store.evaluations(), clock, limit)
-    _show(results, headlines)
-    sys.stdout.write(f"{spending(results, clock, limit)}\n")
+    store, page = Store(folder), out or folder / "leaderboard.html"
+    tables = read_tables(store, baseline, at)
+    write_leaderboard(store, tables, page, markdown, samples)
+    _show(tables.results, store.study()["headlines"])
+    for line in filter(None, (tables.note, f"The page is {page}.")):
+        sys.stdout.write(f"{line}\n")
 
 
 @app.command()

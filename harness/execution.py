@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.action_texts import with_action_texts
 from harness.evaluation import Evaluator, generate
 from harness.measuring import long_rows, measure
 from harness.preparation import Prepared, instance, max_actions, prepare
@@ -116,7 +117,7 @@ def _run(trial: Trial, reporter: Reporter, log: Log) -> Result:
     for name, decoder in decoders.items():
         with log.phase("generation"):
             reporter.phase(f"generation {name}", len(prepared.test))
-            generations = generate(trial, prepared, policy, decoder, reporter)
+            generations = with_action_texts(generate(trial, prepared, policy, decoder, reporter), policy)
         with log.phase("metrics"):
             points = list[dict[str, Any]]()
             values = measure(trial, prepared, policy, decoder, generations, metrics, reporter, points)

@@ -219,6 +219,14 @@ class Store:
             raise StoreError(f"{self.out} was written by another version of seqmatch: run the study again")
         return trials
 
+    def records(self) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+        """Every trial of the study as last run: its entry in ``study.json``, and its ``trial.json`` if it has been run.
+
+        Raises:
+            StoreError: if there is no study, or a file is damaged.
+        """
+        return [(entry, self._record(entry["label"])) for entry in self.study()["trials"]]
+
     def generations(self, trial: Trial) -> pd.DataFrame:
         """What a finished trial wrote, a row per sample and decoder.
 

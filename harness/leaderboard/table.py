@@ -14,6 +14,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.leaderboard.cells import absence
+from harness.leaderboard.numbers import number
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -85,28 +88,14 @@ def _cell(cells: pd.DataFrame, name: str, seeds: Sequence[int]) -> Text:
     mine = cells[cells["metric"] == name].set_index("seed")
     found = mine["value"].dropna()
     status = {**cells.groupby("seed")["status"].first(), **mine["status"]}
-    singles = [_number(found[seed]) if seed in found.index else _absence(status.get(seed)) for seed in seeds]
+    singles = [number(found[seed]) if seed in found.index else absence(status.get(seed)) for seed in seeds]
     if len(seeds) == 1:
         return Text(singles[0], style="red" if found.empty else "")
     if found.empty:
         return Text("-\n") + Text(" ".join(singles), style="red")
     complete = len(found) == len(seeds)
-    mean = _number(float(found.mean())) + ("" if complete else f" (of {len(found)})")
+    mean = number(float(found.mean())) + ("" if complete else f" (of {len(found)})")
     return Text(f"{mean}\n", style="" if complete else "red") + Text(" ".join(singles), style="dim")
-
-
-def _absence(status: object) -> str:
-    """Why a seed has no value: its trial failed or is missing, or the metric did not report the number."""
-    return "-" if status == "finished" else str(status or "missing")
-
-
-def _number(value: float) -> str:
-    """Three significant digits or more, without an exponent where that is readable."""
-    size = abs(value)
-    if 0 < size < 0.1:
-        return f"{value:#.3g}"
-    places = next((places for limit, places in ((10, 3), (100, 2), (1000, 1)) if size < limit), None)
-    return f"{value:.4g}" if places is None else f"{value:.{places}f}"
 
 
 def _footnote(results: pd.DataFrame) -> str:

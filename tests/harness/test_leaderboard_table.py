@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.leaderboard.table import _number, leaderboard, render
+from harness.leaderboard.numbers import number
+from harness.leaderboard.table import leaderboard, render
 from harness.tables import long_table
 
 
@@ -110,10 +111,10 @@ def test_wide_tables_are_whole_elsewhere_than_on_a_terminal():
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=5))
 def test_the_mean_is_the_mean(values):
     text = render(results({("mle", seed): value for seed, value in enumerate(values)}))
-    assert row(text, "mle")[0][-1] == _number(math.fsum(values) / len(values)) or math.isclose(
+    assert row(text, "mle")[0][-1] == number(math.fsum(values) / len(values)) or math.isclose(
         float(row(text, "mle")[0][-1]), math.fsum(values) / len(values), rel_tol=2e-3, abs_tol=1e-3
     )
-    assert row(text, "mle")[1][-1] == " ".join(map(_number, values))
+    assert row(text, "mle")[1][-1] == " ".join(map(number, values))
 
 
 @pytest.mark.parametrize(
@@ -130,4 +131,4 @@ def test_the_mean_is_the_mean(values):
     ],
 )
 def test_numbers_are_short(value, text):
-    assert _number(value) == text
+    assert number(value) == text
