@@ -152,6 +152,8 @@ def test_nothing_to_pair_is_a_row_without_numbers():
 def test_what_cannot_be_paired_is_no_member_of_the_family():
     values = {**shifted(5, 6), "gone": ["failed"] * 6}
     assert one(compare(of_values(values)), trainer="new")["verdict"] == "better"
+    values = {**shifted(5, 5), "gone": ["failed"] * 5}
+    assert one(compare(of_values(values)), trainer="new")["seeds_needed"] == 6
 
 
 def test_a_number_that_no_trial_reported_is_shown_as_missing():
