@@ -142,6 +142,7 @@ def test_an_empty_table_stays_empty():
 clocks = st.sampled_from(CLOCKS)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     clocks, st.integers(1, 900), st.lists(st.integers(1, 60), min_size=1, max_size=6, unique=True), st.integers(1, 20)
 )
@@ -169,6 +170,18 @@ def test_trials_and_decoders_are_read_each_for_itself():
         ["mle", 0, "ancestral", 20],
         ["slow", 0, "ancestral", 40],
         ["mle", 1, "greedy", 20],
+    ]
+
+
+def test_decoders_of_one_trial_are_read_apart():
+    both = table(*(point(10, {"accuracy": value}, decoder=name) for name, value in (("hot", 0.1), ("cold", 0.2))))
+    odd = table(*curve(), point(20, {"only_greedy": 1.0}, decoder="greedy"))
+    assert at_budget(both, "step", 10)["value"].tolist() == [0.1, 0.2]
+    read = at_budget(odd, "step", 40)
+    assert read[["decoder", "metric", "status"]].to_numpy().tolist() == [
+        ["ancestral", "accuracy", "finished"],
+        ["ancestral", "mauve", "finished"],
+        ["greedy", None, "missing"],
     ]
 
 

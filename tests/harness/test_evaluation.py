@@ -1,6 +1,7 @@
 """Measurements in training: when, of what, and that nothing else changes."""
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
@@ -17,7 +18,7 @@ from harness.expansion import plan
 from harness.progress import Reporter
 from harness.store import Store
 from harness.study import Evaluation
-from harness.trial import Trial
+from harness.trial import Trial, canonical
 
 MATCH = {"use": "sequence_match_backspace", "cloning_share": 0.5, "refresh_every": 2, "refresh": 4}
 
@@ -113,9 +114,16 @@ def test_rows_have_the_clocks_of_their_moment_and_only_the_metrics_asked_for():
 
 def test_a_training_that_ends_at_a_point_is_measured_there_once():
     tokens = run()[0].evaluations[0]["tokens"]
-    result, _, _ = run(budget={"steps": 8, "tokens": tokens})
+    result, log, _ = run(budget={"steps": 8, "tokens": tokens})
     assert result.evaluations == []
+    assert "evaluation" not in log.timings
     assert {row["step"] for row in result.rows} == {2}
+
+
+def test_a_trainer_that_owns_its_loop_may_ask_for_measurements_and_stop_at_a_point():
+    result, _, _ = run(trainer={"use": toy("Stops"), "after": 4}, metrics=["accuracy"])
+    assert [(row["step"], row["tokens"]) for row in result.evaluations] == [(2, 20)]
+    assert {row["step"] for row in result.rows} == {4}
 
 
 def test_evaluation_is_no_training_time(monkeypatch):
@@ -233,6 +241,11 @@ def test_without_points_there_is_no_file_and_the_identity_is_what_it_was_before_
     old = {name: value for name, value in dataclasses.asdict(trial).items() if name != "evaluation"}
     again = Trial.from_json(json.loads(json.dumps(old)))
     assert again.identity == trial.identity
+    for name in ("study", "save_policy"):
+        del old[name]
+    old |= {name: getattr(trial, name).content() for name in ("trainer", "task")}
+    old["metrics"] = [metric.content() for metric in trial.metrics]
+    assert hashlib.sha256(canonical(old).encode()).hexdigest() == trial.identity
     assert plan(study(points=1)).trials[0].identity == trial.identity, "its only point is the end"
     assert plan(study(points=2)).trials[0].identity != trial.identity
     narrow = [plan(study(points=2, metrics=[name])).trials[0].identity for name in ("accuracy", "perplexity")]

@@ -72,6 +72,7 @@ def test_a_failed_trial_has_no_curves(tmp_path):
         ),
         ("unequal", r"series 'steps' needs as many x as y, each a list of numbers, got shapes \(2,\) and \(1,\)"),
         ("nested", r"got shapes \(2,\) and \(2, 2\)"),
+        ("flat", r"got shapes \(2, 2\) and \(2, 2\)"),
         ("nan", r"series 'steps' has points that are not finite, the first is \(3\.0, nan\)"),
         ("inf", r"series 'steps' has points that are not finite, the first is \(inf, 1\.0\)"),
         ("twice", "series 'lengths' is reported twice"),

@@ -84,6 +84,19 @@ class Shift(Trainer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stops(Trainer):
+    """Owns its loop, asks for measurements in it, and stops when it likes."""
+
+    after: int = 0
+
+    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
+        for _ in range(self.after):
+            context.meter.train(10)
+            context.evaluate(policy)
+        return policy
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlowToSave(Shift):
     """Its policy takes for ever to be saved the first time, so that a run can be killed in the middle of a write."""
 
@@ -129,13 +142,14 @@ class Plots(Metric):
 
     values: ClassVar[Mapping[str, Value]] = {"plotted": Value(None, (0, 1))}
     series: ClassVar[Mapping[str, Series]] = {"lengths": Series("sample", "tokens"), "steps": Series("step", "y")}
-    fault: Literal["none", "undeclared", "unequal", "nan", "inf", "twice", "nested"] = "none"
+    fault: Literal["none", "undeclared", "unequal", "nan", "inf", "twice", "nested", "flat"] = "none"
 
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         context.series("lengths", range(len(generations)), [len(ids) for ids in generations["completion_ids"]])
         name = {"undeclared": "step", "twice": "lengths"}.get(self.fault, "steps")
         y = {"unequal": [1], "nan": [1, float("nan")], "nested": [[1, 2], [3, 4]]}.get(self.fault, [2, 1])
-        context.series(name, [9, float("inf") if self.fault == "inf" else 3], y)
+        x = [9, float("inf") if self.fault == "inf" else 3]
+        context.series(name, *([x, y], [y, x]) if self.fault == "flat" else (x, y))
         return {"plotted": 1.0}
 
     @classmethod
