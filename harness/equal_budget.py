@@ -80,19 +80,20 @@ def at_budget(evaluations: pd.DataFrame, clock: str, limit: float, tolerance: fl
     return long_table(pd.concat(tables, ignore_index=True) if tables else evaluations)
 
 
-def spending(table: pd.DataFrame, clock: str, limit: float) -> str:
-    """What the trials of a table from ``at_budget`` had really spent, in one sentence."""
+def spending(table: pd.DataFrame, clock: str, limit: float, tolerance: float = TOLERANCE) -> str:
+    """What the trials of a table from ``at_budget`` had really spent, in sentences to be shown below it."""
     read = table[(table["status"] == "finished") & (table["step"] > 0)]
     if read.empty:
         return (
-            f"Read at {clock} = {limit:g}: no trained policy was measured at or close below it; "
+            f"Read at {clock} = {limit:g}: no trained policy was measured within {tolerance:.0%} below it; "
             "[evaluation] points = N in a study measures on the way."
         )
     shares = read[clock].astype("float64") / limit
     least = read.iloc[int(shares.argmin())]
+    whose = f"{least['trainer']} on {least['task']}"
     return (
-        f"Read at {clock} = {limit:g}, in the middle of trainings laid out for more: policies had spent "
-        f"{shares.min():.0%} ({least['trainer']} on {least['task']}) to {shares.max():.0%} of it."
+        f"Read at {clock} = {limit:g}: policies had spent {shares.min():.0%} ({whose}) to {shares.max():.0%} of it; what was not measured within {tolerance:.0%} below it is missing. Where training "
+        "went on, its schedule was laid out for more."
     )
 
 
