@@ -92,8 +92,9 @@ def spending(table: pd.DataFrame, clock: str, limit: float, tolerance: float = T
     least = read.iloc[int(shares.argmin())]
     whose = f"{least['trainer']} on {least['task']}"
     return (
-        f"Read at {clock} = {limit:g}: policies had spent {shares.min():.0%} ({whose}) to {shares.max():.0%} of it; what was not measured within {tolerance:.0%} below it is missing. Where training "
-        "went on, its schedule was laid out for more."
+        f"Read at {clock} = {limit:g}: policies had spent {shares.min():.0%} ({whose}) to {shares.max():.0%} of it; "
+        f"what was not measured within {tolerance:.0%} below it is missing. "
+        "Where training went on, its schedule was laid out for more."
     )
 
 
