@@ -150,15 +150,19 @@ def task_tables(
 def _row(rows: pd.DataFrame, seeds: Sequence[int], names: Sequence[str], verdicts: Mapping[str, Verdict | None]) -> Row:
     status = dict(zip(rows["seed"].astype(int), rows["status"].astype(str), strict=True))
     status |= dict.fromkeys(rows.loc[rows["status"] == "finished", "seed"].astype(int), "finished")
-    by_metric = dict(tuple(rows.groupby("metric")))
-    cells = {name: _cell(by_metric.get(name), seeds, status, verdicts[name]) for name in names}
+    by_metric: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for record in rows[rows["metric"].notna()].to_dict("records"):
+        by_metric[record["metric"]].append({str(name): value for name, value in record.items()})
+    cells = {name: _cell(mine, seeds, status, verdicts[name]) for name, mine in by_metric.items()}
     finished = sum(text == "finished" for text in status.values())
     return Row(str(rows["trainer"].iloc[0]), str(rows["decoder"].iloc[0]), finished, cells)
 
 
-def _cell(rows: pd.DataFrame | None, seeds: Sequence[int], status: Mapping[int, str], verdict: Verdict | None) -> Cell:
+def _cell(
+    rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], status: Mapping[int, str], verdict: Verdict | None
+) -> Cell:
     values, trials, errors, own, n = dict[int, float](), dict[int, str](), list[float](), dict[int, str](), None
-    for row in [] if rows is None else rows.to_dict("records"):
+    for row in rows:
         seed = int(row["seed"])
         if row["status"] != "finished":  # of a table read at a budget
             own[seed] = str(row["status"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,24 +101,31 @@ def learning_charts(
     """
     charts = []
     for metric in metrics:
-        mine = rows[rows["metric"] == metric]
+        mine = rows[(rows["metric"] == metric) & rows["value"].notna()]
+        columns = {name: (name, "mean") for name in AXES}
+        spread = {name: ("value", name) for name in ("mean", "min", "max")}
+        steps = mine.astype(dict.fromkeys(AXES, "float64")).groupby(["trainer", "decoder", "step"])
+        curves = dict(tuple(steps.agg(**columns, **spread).groupby(["trainer", "decoder"], sort=False)))
         plots = []
         for axis, label in AXES.items():
-            at = mine[mine[axis].notna() & mine["value"].notna()]
-            lines = tuple(_lines(at, axis, trainers, decoders))
+            lines = [
+                _line(str(trainer), str(decoder), curve, axis, trainers, decoders)
+                for (trainer, decoder), curve in curves.items()
+            ]
+            lines = sorted((line for line in lines if line.x), key=lambda line: (line.color, line.dash))
             if any(len(set(line.x)) > 1 for line in lines):
-                plots.append(Chart(metric, label, metric, lines, axis))
+                plots.append(Chart(metric, label, metric, tuple(lines), axis))
         if plots:
             charts.append(plots)
     return charts
 
 
-def _lines(rows: pd.DataFrame, axis: str, trainers: Sequence[str], decoders: Sequence[str]) -> Iterable[Line]:
-    for (trainer, decoder), mine in rows.groupby(["trainer", "decoder"], sort=False):
-        order = mine.assign(x=mine[axis].astype(float)).groupby("step", sort=True)
-        points = order.agg(x=("x", "mean"), y=("value", "mean"), low=("value", "min"), high=("value", "max"))
-        columns = [tuple(points[name].astype(float)) for name in ("x", "y", "low", "high")]
-        yield Line(*_identity(str(trainer), str(decoder), trainers, decoders), *columns)
+def _line(
+    trainer: str, decoder: str, curve: pd.DataFrame, axis: str, trainers: Sequence[str], decoders: Sequence[str]
+) -> Line:
+    known = curve[axis].notna().to_numpy()
+    x, y, low, high = (tuple(curve[name].to_numpy()[known].tolist()) for name in (axis, "mean", "min", "max"))
+    return Line(*_identity(trainer, decoder, trainers, decoders), x, y, low, high)
 
 
 def _identity(trainer: str, decoder: str, trainers: Sequence[str], decoders: Sequence[str]) -> tuple[str, int, int]:

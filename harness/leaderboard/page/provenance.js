@@ -27,6 +27,7 @@
   const folded = (title, value) =>
     element("details", "", element("summary", title), element("pre", JSON.stringify(value, null, 1)));
 
+  const pairs = (object) => Object.entries(object ?? {}).map((pair) => pair.join(" "));
   const commit = (git) => (git ? `${git.commit}${git.dirty ? " with uncommitted changes" : ""}` : "not from a checkout");
   const record = (trial) => {
     const made = element("section", "", element("h3", trial.label));
@@ -45,8 +46,8 @@
         ["commit", ran ? commit(parts[trial.git]) : ""],
         ["source digest", trial.source],
         ["not measured in training", (trial.unmeasured ?? []).join("; ")],
-        ["machine", ran ? Object.values(parts[trial.machine] ?? {}).join(", ") : ""],
-        ["versions", Object.entries(versions ?? {}).map((pair) => pair.join(" ")).join(", ")],
+        ["machine", ran ? pairs(parts[trial.machine]).join(", ") : ""],
+        ["versions", pairs(versions).join(", ")],
       ]),
     );
     if (ran) made.append(folded("resolved specification", { ...settings, seed: trial.seed }));
