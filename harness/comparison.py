@@ -71,7 +71,8 @@ def compare(
         - ``p``, ``p_holm``: sign-flip test, two-sided, and corrected over the family; NaN without a pair or a
           direction. ``test``: "exact", or "drawn" with too many pairs for that (``harness.statistics.EXACT_PAIRS``).
         - ``verdict``: "better", "worse" or "not distinguishable", by ``p_holm``; "undecidable" where even the clearest
-          outcome of so few seeds could not reach ``alpha``, then ``seeds_needed`` would; "no direction".
+          outcome of so few seeds could not reach ``alpha``; "no direction". ``seeds_needed``: of an undecidable one, so
+          many would do for every comparison of the family, those that lack seeds included.
 
     Raises:
         ComparisonError: if there is nothing to compare, a name is unknown, or a value is there twice.
@@ -140,7 +141,7 @@ def _family(task: str, metric: str, base: str, cells: Cells, alpha: float) -> li
     tests = [sign_flip(found[index].own - found[index].baseline) for index in tested]
     adjusted = holm([test.p for test in tests])
     attainable = holm([sign_flip_floor(len(found[index].own)) for index in tested])
-    needed = seeds_needed(max(1, len(tested)), alpha)
+    needed = seeds_needed(len(found), alpha)
     rows = [{**row, "test": "", "verdict": UNDECIDABLE, "seeds_needed": needed} for row in rows]
     for index, test, p_holm, best in zip(tested, tests, adjusted, attainable, strict=True):
         row = rows[index]

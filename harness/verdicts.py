@@ -67,7 +67,8 @@ class Report:
         return [*task_grids(self.comparison), *across]
 
     def _notes(self) -> list[str]:
-        across = aggregate_footnotes(self.aggregate, self.numbers) if len(self.aggregate) else []
+        silent = [task for task in self.comparison["task"].unique() if task not in self.numbers]
+        across = aggregate_footnotes(self.aggregate, self.numbers, silent) if len(self.aggregate) else []
         absent = [
             f"{count} trial{'s' if count != 1 else ''} {status}." for status, count in self.absent.items() if count
         ]

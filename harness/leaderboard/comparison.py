@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -52,7 +52,7 @@ def aggregate_grid(aggregate: pd.DataFrame) -> Grid:
         ]
         for row in aggregate.to_dict("records")
     ]
-    return Grid(f"all {aggregate['tasks'].iloc[0]} tasks", columns, LEFT, [rows])
+    return Grid(f"{aggregate['tasks'].iloc[0]} tasks", columns, LEFT, [rows])
 
 
 def footnotes(comparison: pd.DataFrame, alpha: float) -> list[str]:
@@ -83,19 +83,22 @@ def footnotes(comparison: pd.DataFrame, alpha: float) -> list[str]:
     return [*notes, *_missing(comparison)]
 
 
-def aggregate_footnotes(aggregate: pd.DataFrame, numbers: Mapping[str, str]) -> list[str]:
+def aggregate_footnotes(aggregate: pd.DataFrame, numbers: Mapping[str, str], silent: Sequence[str]) -> list[str]:
     """What the numbers across tasks are made of.
 
     Args:
         aggregate: from ``harness.aggregation.across_tasks``.
         numbers: the number that speaks for each task.
+        silent: tasks without such a number.
     """
     base = aggregate["baseline"].iloc[0]
     spoken = ", ".join(f"{metric} ({task})" for task, metric in numbers.items())
     notes = [
-        f"All tasks: {spoken}, and seeds finished on all of them. P(improvement): share of tasks and seeds on which "
+        f"Across tasks: {spoken}, and seeds finished on all of them. P(improvement): share of tasks and seeds on which "
         f"the trainer beats {base} of the same seed, with a {LEVEL:.0%} Clopper-Pearson interval that counts seeds."
     ]
+    if silent:
+        notes.append(f"! Not across tasks: {', '.join(silent)}, without a value of a number with a direction.")
     if aggregate["iqm"].notna().any():
         notes.append(
             f"IQM: interquartile mean over tasks and seeds of scores, {FLOOR} 0 and {base} of the same seed 1, with a "
@@ -117,7 +120,7 @@ def _task_row(row: Mapping[Any, Any]) -> list[str]:
         str(row["seeds"]) + " !" * bool(row["missing"]),
         _with_error(row["mean"], row["sample_error"]),
         _with_error(row["baseline_mean"], row["baseline_sample_error"]),
-        number(row["effect"]),
+        "-" if pd.isna(row["effect"]) else number(row["effect"]),
         _interval(row["low"], row["high"]),
         "" if needed or pd.isna(row["p_holm"]) else number(row["p_holm"]),
         row["verdict"] + needed,

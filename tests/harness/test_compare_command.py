@@ -61,7 +61,8 @@ def test_a_bare_table_is_compared_by_all_its_numbers(command, bare):
     assert "no direction" in line(outcome.out, "neutral")
     assert "worse" in line(outcome.out, "down ↓")
     assert "± ?" in line(outcome.out, "down ↓")
-    assert "all 2 tasks" in outcome.out
+    assert "\n2 tasks\n" in outcome.out
+    assert "Not across" not in outcome.out
     assert "up (t), down (u|<b>)" in outcome.out
     assert "No IQM for new under d: there is no pretrained under d to be 0." in outcome.out
     for words in ("sample error: one standard error over test samples", "seed error: a 95% Student-t interval"):
@@ -105,6 +106,14 @@ def test_nothing_but_failures_is_a_table_of_nothing(command, tmp_path):
     outcome = command("compare", tmp_path / "r.parquet")
     assert outcome.code == 1
     assert "2 trials failed." in outcome.out
+
+
+def test_a_task_that_is_not_across_tasks_is_said(command, bare, tmp_path):
+    silent = of_values(BETTER, task="silent", metric="neutral", higher_is_better=None)
+    pd.concat([pd.read_parquet(bare), silent]).assign(status="finished").to_parquet(tmp_path / "r.parquet")
+    outcome = command("compare", tmp_path / "r.parquet")
+    assert "\n2 tasks\n" in outcome.out
+    assert "! Not across tasks: silent, without a value of a number with a direction." in outcome.out
 
 
 def test_many_pairs_say_that_patterns_were_drawn(command, tmp_path):

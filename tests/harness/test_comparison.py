@@ -153,7 +153,7 @@ def test_what_cannot_be_paired_is_no_member_of_the_family():
     values = {**shifted(5, 6), "gone": ["failed"] * 6}
     assert one(compare(of_values(values)), trainer="new")["verdict"] == "better"
     values = {**shifted(5, 5), "gone": ["failed"] * 5}
-    assert one(compare(of_values(values)), trainer="new")["seeds_needed"] == 6
+    assert one(compare(of_values(values)), trainer="new")["seeds_needed"] == 7, "it will be one, once it has run"
 
 
 def test_a_number_that_no_trial_reported_is_shown_as_missing():
