@@ -117,10 +117,10 @@ def test_a_narrow_range_of_bases_is_the_original_conditioned_on_it():
     ],
 )
 def test_too_few_questions_end_in_an_error_at_once(settings, names):
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(TaskError) as caught:
         next(Arithmetic(**settings).corpus())
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert all(name in str(caught.value) for name in names)
 
 
