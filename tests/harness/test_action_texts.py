@@ -26,6 +26,12 @@ def trimming(ids):
     return "".join(f" {each}" for each in ids).lstrip().replace("1 2", "X")
 
 
+def turning(ids):
+    """Its beginning changes with every token, so a text that was longer can agree on less."""
+    texts = [f"{each}{each}" for each in ids]
+    return "".join(texts if len(ids) % 3 else texts[::-1])
+
+
 @st.composite
 def walks(draw, tokens):
     taken, depth = [], 0
@@ -46,7 +52,7 @@ def final(taken):
     return kept
 
 
-DECODERS = [(decode, st.integers(3, 270)), (trimming, st.integers(0, 3))]
+DECODERS = [(decode, st.integers(3, 270)), (trimming, st.integers(0, 3)), (turning, st.integers(0, 1))]
 
 
 @pytest.mark.parametrize(("decode", "tokens"), DECODERS)

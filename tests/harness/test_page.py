@@ -19,7 +19,7 @@ from harness.leaderboard.page import render_page
 from harness.leaderboard.reading import read_tables
 from harness.leaderboard.records import Absent
 from harness.leaderboard.samples import AUDITED, Group, Sample, audits, erasures
-from harness.leaderboard.strips import WIDTH, strip
+from harness.leaderboard.strips import MARGIN, WIDTH, strip
 from harness.tables import long_table
 
 
@@ -124,6 +124,12 @@ def _cell(values, sample_error=0.1):
     by_seed = dict(enumerate(values))
     error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
     return Cell(by_seed, dict.fromkeys(by_seed, "t"), {}, float(np.mean(values)), error, sample_error, 7, None)
+
+
+def test_a_bar_longer_than_its_column_is_cut_at_the_frame():
+    view = strip(_cell([1.0, 3.0], 100.0), Column("m", True, True, 0.0, 4.0), None)
+    assert (view.sample_bar.x, view.sample_bar.x + view.sample_bar.width) == (MARGIN, WIDTH - MARGIN)
+    assert view.seed_bar.width == pytest.approx((WIDTH - 2 * MARGIN) / 2, abs=0.1)
 
 
 def test_one_hopeless_row_does_not_squeeze_the_others():
