@@ -63,7 +63,9 @@ def test_run_prints_the_leaderboard_and_leaderboard_prints_it_again(command, stu
     assert "[6/6] shift-letters-s2" in ran.err
     again = command("leaderboard", tmp_path / "out")
     assert again.code == 0
-    assert ran.out.startswith(again.out)
+    table, _, page = again.out.rpartition("The page is ")
+    assert ran.out.startswith(table)
+    assert Path(page.strip().removesuffix(".")).is_file()
 
 
 def test_results_go_to_a_folder_of_the_study_s_name(command, study_file, tmp_path, monkeypatch):
