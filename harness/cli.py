@@ -281,7 +281,7 @@ def _print(tables: RenderableType) -> None:
     """Print tables without wrapping: plain text where they do not fit."""
     from rich.console import Console
 
-    from harness.leaderboard.table import as_text
+    from harness.leaderboard.plain import as_text
 
     text, console = as_text(tables), Console()
     if console.is_terminal and max(map(len, text.splitlines())) <= console.width:

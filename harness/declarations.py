@@ -12,7 +12,7 @@ from rich.box import MARKDOWN
 from rich.table import Table
 
 from harness.errors import RegistryError
-from harness.leaderboard.table import as_text
+from harness.leaderboard.plain import as_text
 from harness.registry import METRICS
 
 if TYPE_CHECKING:

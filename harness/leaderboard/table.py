@@ -6,23 +6,21 @@ or is missing is written out in its place, and how many seeds a mean covers is s
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from harness.leaderboard.cells import absence
 from harness.leaderboard.numbers import number
+from harness.leaderboard.plain import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ARROWS = {True: " ↑", False: " ↓"}
-UNBOUNDED = 10_000
-"""Width, in characters, at which no table wraps."""
 
 
 def leaderboard(results: pd.DataFrame, headlines: Mapping[str, Sequence[str]] | None = None) -> Group:
@@ -47,14 +45,6 @@ def leaderboard(results: pd.DataFrame, headlines: Mapping[str, Sequence[str]] | 
 def render(results: pd.DataFrame, headlines: Mapping[str, Sequence[str]] | None = None) -> str:
     """The leaderboard as plain text, as wide as it needs to be."""
     return as_text(leaderboard(results, headlines))
-
-
-def as_text(tables: RenderableType) -> str:
-    """Tables as plain text, as wide as they need to be."""
-    console = Console(file=io.StringIO(), width=UNBOUNDED)
-    with console.capture() as capture:
-        console.print(tables)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
 def _table(task: str, rows: pd.DataFrame, names: Sequence[str]) -> Table:

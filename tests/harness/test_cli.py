@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from small_studies import small_tables, to_toml, toy
 
-HEAVY = ("torch", "transformers", "pandas", "datasets", "tokenizers", "sklearn")
+HEAVY = ("torch", "transformers", "pandas", "numpy", "matplotlib", "datasets", "tokenizers", "sklearn")
 
 
 @pytest.mark.parametrize(
