@@ -7,9 +7,9 @@ packages of seqmatch and imports none of them before the fixture is called: a pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -20,41 +20,8 @@ if TYPE_CHECKING:
     from harness.gating.margins import Margin
 
 
-class Gate(Protocol):
-    """What the fixture ``seqmatch_gate`` is."""
-
-    def __call__(
-        self,
-        candidate: str | Path | pd.DataFrame,
-        baseline: str | Path | pd.DataFrame,
-        margins: Mapping[str, float | str | Margin],
-        *,
-        trainers: Sequence[str] = (),
-        tasks: Sequence[str] = (),
-        seeds: Sequence[int] = (),
-        level: float = 0.95,
-        on_inconclusive: Literal["fail", "skip", "pass"] = "fail",
-    ) -> GateReport:
-        """Fail the test if a candidate has regressed; the table is the message.
-
-        Args:
-            candidate: see ``harness.gate.gate``, as for all that is not named here.
-            baseline: likewise.
-            margins: likewise.
-            trainers: likewise.
-            tasks: likewise.
-            seeds: likewise.
-            level: likewise.
-            on_inconclusive: what becomes of the test if the numbers prove neither. It fails by default, because a
-                test that passes says that the candidate is good, and that has not been shown.
-
-        Raises:
-            HarnessError: if the two cannot be compared as asked.
-        """
-
-
 @pytest.fixture(scope="session")
-def seqmatch_gate() -> Gate:
+def seqmatch_gate() -> Callable[..., GateReport]:
     """Hold results of a candidate against a baseline: ``seqmatch_gate(candidate, baseline, {"accuracy": 0.02})``."""
     return _gate
 
@@ -64,12 +31,22 @@ def _gate(
     baseline: str | Path | pd.DataFrame,
     margins: Mapping[str, float | str | Margin],
     *,
-    trainers: Sequence[str] = (),
-    tasks: Sequence[str] = (),
-    seeds: Sequence[int] = (),
-    level: float = 0.95,
     on_inconclusive: Literal["fail", "skip", "pass"] = "fail",
+    **options: Any,
 ) -> GateReport:
+    """Fail the test if a candidate has regressed; the table is the message.
+
+    Args:
+        candidate: see ``harness.gate.gate``.
+        baseline: likewise.
+        margins: likewise.
+        on_inconclusive: what becomes of the test if the numbers prove neither. It fails by default, because a test
+            that passes says that the candidate is good, and that has not been shown.
+        options: the other arguments of ``harness.gate.gate``.
+
+    Raises:
+        HarnessError: if the two cannot be compared as asked.
+    """
     __tracebackhide__ = True
     from harness.errors import RequestError, suggestion
     from harness.gate import gate
@@ -78,9 +55,10 @@ def _gate(
     if on_inconclusive not in ("fail", "skip", "pass"):
         hint = suggestion(str(on_inconclusive), ("fail", "skip", "pass"))
         raise RequestError(f"on_inconclusive={on_inconclusive!r} is unknown{hint}")
-    report = gate(candidate, baseline, margins, trainers=trainers, tasks=tasks, seeds=seeds, level=level)
+    report = gate(candidate, baseline, margins, **options)
     if report.verdict == "regressed" or (report.verdict == "inconclusive" and on_inconclusive == "fail"):
         pytest.fail(as_lines(report), pytrace=False)
     if report.verdict == "inconclusive" and on_inconclusive == "skip":
+        # No silenced test: its author asked for this, a regression still fails, and the reason shows every number.
         pytest.skip(as_lines(report))
     return report

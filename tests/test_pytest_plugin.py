@@ -83,7 +83,9 @@ def test_the_fixture_passes_fails_and_skips(pytester, installed, named):
     result.assert_outcomes(passed=4, failed=3, skipped=1)
     result.stdout.fnmatch_lines(["gate regressed (1 regressed)", "task *verdict", "t * accuracy ↑ * 0.02 * regressed"])
     result.stdout.fnmatch_lines(["gate inconclusive (1 inconclusive)", "FAILED test_it.py::test_inconclusive - *"])
-    result.stdout.fnmatch_lines(["SKIPPED * gate inconclusive (1 inconclusive)"])
+    result.stdout.fnmatch_lines(
+        ["SKIPPED * gate inconclusive (1 inconclusive)", "t * accuracy ↑ * 0.02 * inconclusive"]
+    )
     result.stdout.no_fnmatch_line("*pytest_seqmatch.py:*")
 
 
