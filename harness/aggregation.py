@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from harness.comparison import LEVEL, Metrics, choose_baseline, names_to_compare
-from harness.pairing import Cells
+from harness.pairing import Cell, Cells
 from harness.statistics import bootstrap_interval, iqm, probability_of_improvement, share_interval
 
 FLOOR = "pretrained"
@@ -83,7 +83,7 @@ def across_tasks(results: pd.DataFrame, numbers: Mapping[str, str], baseline: st
     """
     base = choose_baseline(results, baseline)
     tasks = [_Task.of(task, results, metric) for task, metric in numbers.items()]
-    entrants = dict.fromkeys(entrant for task in tasks for entrant in task.cells.entrants if entrant[0] != base)
+    entrants = dict.fromkeys(cell[1:] for task in tasks for cell in task.cells.all if cell.trainer != base)
     rows = [
         {"decoder": decoder, "trainer": trainer, "baseline": base, **_aggregate(tasks, trainer, base, decoder)}
         for trainer, decoder in entrants
@@ -101,11 +101,12 @@ class _Task:
     @classmethod
     def of(cls, name: str, results: pd.DataFrame, metric: str) -> _Task:
         cells = Cells(results[results["task"] == name])
-        return cls(name, cells, metric, 1 if cells.directions[metric] else -1)
+        return cls(name, cells, metric, 1 if cells.directions[name, metric] else -1)
 
     def gains(self, trainer: str, base: str, decoder: str) -> dict[int, float]:
         """By how much a trainer is better than the baseline, by seed."""
-        pairs = self.cells.pairs(self.metric, trainer, base, decoder)
+        own, other = (Cell(self.name, name, decoder) for name in (trainer, base))
+        pairs = self.cells.pairs(self.metric, own, other)
         return dict(zip(pairs.seeds, (self.sign * (pairs.own - pairs.baseline)).tolist(), strict=True))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import ComparisonError, suggestion
-from harness.pairing import Cells, Pairs
+from harness.pairing import Cell, Cells, Pairs
 from harness.statistics import holm, seeds_needed, sign_flip, sign_flip_floor, t_interval
 
 LEVEL = 0.95
@@ -119,23 +119,24 @@ def _check_names(results: pd.DataFrame, metrics: Metrics | None) -> None:
 
 
 def _family(task: str, metric: str, base: str, cells: Cells, alpha: float) -> list[dict[str, Any]]:
-    direction = cells.directions.get(metric)
+    direction = cells.directions.get((task, metric))
     sign = -1 if direction is False else 1
-    entrants = [entrant for entrant in cells.entrants if entrant[0] != base]
-    found = [cells.pairs(metric, trainer, base, decoder) for trainer, decoder in entrants]
+    entrants = [cell for cell in cells.all if cell.trainer != base]
+    found = [cells.pairs(metric, cell, Cell(task, base, cell.decoder)) for cell in entrants]
     rows = [
         {
             "task": task,
             "metric": metric,
             "higher_is_better": direction,
-            "decoder": decoder,
-            "trainer": trainer,
+            "decoder": cell.decoder,
+            "trainer": cell.trainer,
             "baseline": base,
+            "missing": _missing(pairs, cell.trainer, base),
             **_summary(pairs, sign),
         }
-        for (trainer, decoder), pairs in zip(entrants, found, strict=True)
+        for cell, pairs in zip(entrants, found, strict=True)
     ]
-    if direction is None and metric in cells.directions:
+    if direction is None and (task, metric) in cells.directions:
         return [{**row, "test": "", "verdict": UNDIRECTED} for row in rows]
     tested = [index for index, pairs in enumerate(found) if len(pairs.own)]
     tests = [sign_flip(found[index].own - found[index].baseline) for index in tested]
@@ -152,7 +153,7 @@ def _family(task: str, metric: str, base: str, cells: Cells, alpha: float) -> li
 
 
 def _summary(pairs: Pairs, sign: int) -> dict[str, Any]:
-    summary: dict[str, Any] = {"seeds": len(pairs.own), "missing": pairs.missing}
+    summary: dict[str, Any] = {"seeds": len(pairs.own)}
     if not len(pairs.own):
         return summary
     differences = sign * (pairs.own - pairs.baseline)
@@ -166,6 +167,15 @@ def _summary(pairs: Pairs, sign: int) -> dict[str, Any]:
         "low": low,
         "high": high,
     }
+
+
+def _missing(pairs: Pairs, trainer: str, base: str) -> str:
+    """The seeds that are not paired, and what is missing there; empty if none."""
+    lines = []
+    for seed, reasons in pairs.lacking.items():
+        lacking = [f"{name} {why}" for name, why in zip((trainer, base), reasons, strict=True) if why]
+        lines.append(f"seed {seed}: {', '.join(lacking)}")
+    return "; ".join(lines)
 
 
 def _verdict(effect: float, p: float, alpha: float) -> str:

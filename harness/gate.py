@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import RequestError, suggestion
 from harness.gating.margins import Margin, parse_margins
 from harness.gating.noninferiority import Decision, Verdict, decide
-from harness.gating.pairing import Pairing, check_unique, named, pairings, ranges
+from harness.gating.pairing import Pairing, named, pairings, ranges
 from harness.gating.specification_changes import changes, incomparable
+from harness.pairing import Cells
 from harness.result_files import read_results, specifications
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def gate(
 
     Raises:
         RequestError: if there is no margin, one names an unknown metric or one without direction, a name or the level
-            is wrong, or a number is there twice.
+            is wrong.
+        ComparisonError: if a side contradicts itself, see ``harness.pairing.Cells``.
         StoreError: if a side cannot be read.
     """
     import pandas as pd
@@ -100,12 +102,11 @@ def gate(
     wanted = parse_margins(margins)
     filters: dict[str, Sequence[object]] = {"task": tasks, "trainer": trainers, "seed": seeds}
     new, old = read_results(candidate, "candidate"), read_results(baseline, "baseline")
-    check_unique(new, "candidate")
-    check_unique(old, "baseline")
     new, old = _chosen(new, old, filters)
-    directions = _directions(new, old, wanted)
-    found = [pairing for metric in wanted for pairing in pairings(new, old, metric)]
-    judged = [pairing for pairing in found if pairing.seeds or pairing.lost]
+    here, there = Cells(new, "candidate"), Cells(old, "baseline")
+    directions = _directions(here, there, wanted)
+    found = [pairing for metric in wanted for pairing in pairings(here, there, metric)]
+    judged = [pairing for pairing in found if pairing.pairs.seeds or pairing.lost]
     for metric in wanted:
         if metric not in {pairing.metric for pairing in judged}:
             raise RequestError(
@@ -128,17 +129,18 @@ def gate(
 
 
 def _row(pairing: Pairing, higher_is_better: bool, margin: Margin, level: float) -> dict[str, Any]:
-    decision = _guarded(decide(pairing.candidate, pairing.baseline, higher_is_better, margin, level), pairing)
-    count = len(pairing.seeds)
+    pairs = pairing.pairs
+    decision = _guarded(decide(pairs.own, pairs.baseline, higher_is_better, margin, level), pairing)
+    count = len(pairs.seeds)
     return {
         **pairing.cell._asdict(),
         "metric": pairing.metric,
         "higher_is_better": higher_is_better,
         "seeds": count,
-        "paired": ranges(pairing.seeds),
+        "paired": ranges(pairs.seeds),
         "missing": pairing.missing,
-        "mean": sum(pairing.candidate) / count if count else float("nan"),
-        "baseline_mean": sum(pairing.baseline) / count if count else float("nan"),
+        "mean": float(pairs.own.mean()) if count else float("nan"),
+        "baseline_mean": float(pairs.baseline.mean()) if count else float("nan"),
         "margin_text": str(margin),
         **asdict(decision),
     }
@@ -174,9 +176,9 @@ def _among(trials: Sequence[Mapping[str, Any]], filters: Mapping[str, Sequence[o
     return [trial for trial, keep in zip(trials, kept, strict=True) if keep]
 
 
-def _directions(new: pd.DataFrame, old: pd.DataFrame, margins: Mapping[str, Margin]) -> dict[str, bool]:
+def _directions(new: Cells, old: Cells, margins: Mapping[str, Margin]) -> dict[str, bool]:
     """By metric, whether higher is better; and a margin for each that can be gated, or an error that lists them."""
-    known = {side: _by_metric(table, side) for side, table in (("candidate", new), ("baseline", old))}
+    known = {side: _by_metric(cells, side) for side, cells in (("candidate", new), ("baseline", old))}
     gateable = {name: higher for name, higher in known["baseline"].items() if higher is not None}
     listing = ", ".join(f"{name} {'↑' if higher else '↓'}" for name, higher in gateable.items()) or "none"
     if not margins:
@@ -197,14 +199,10 @@ def _directions(new: pd.DataFrame, old: pd.DataFrame, margins: Mapping[str, Marg
     return {metric: gateable[metric] for metric in margins}
 
 
-def _by_metric(table: pd.DataFrame, side: str) -> dict[str, bool | None]:
-    import pandas as pd
-
+def _by_metric(cells: Cells, side: str) -> dict[str, bool | None]:
     directions: dict[str, bool | None] = {}
-    rows = table.loc[table["metric"].notna(), ["metric", "higher_is_better"]].drop_duplicates()
-    for metric, higher in rows.itertuples(index=False):
-        value = None if pd.isna(higher) else bool(higher)
-        if directions.setdefault(metric, value) is not value:
+    for (_, metric), higher in cells.directions.items():
+        if directions.setdefault(metric, higher) is not higher:
             raise RequestError(f"the {side} says of {metric!r} both that higher is better and that it is not")
     return directions
 

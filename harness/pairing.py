@@ -1,9 +1,11 @@
-"""Values of two trainers under the same training seeds, and why a seed has none."""
+"""Values of a long table under the training seeds, and why a seed has none: what is compared, and what is gated."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,15 +14,33 @@ from numpy.typing import NDArray
 from harness.errors import ComparisonError
 
 
+class Cell(NamedTuple):
+    """A place in a long table."""
+
+    task: str
+    trainer: str
+    decoder: str
+
+    def __str__(self) -> str:
+        return f"{self.trainer} on {self.task} ({self.decoder})"
+
+
+class Value(NamedTuple):
+    """A finite number, and its standard error over test samples, NaN where unknown."""
+
+    value: float
+    error: float
+
+
 @dataclass(frozen=True)
 class Pairs:
-    """What a trainer and the baseline have under the same seeds.
+    """What two sides have under the same seeds.
 
     Attributes:
         seeds: under which both have a value, ascending.
         own, baseline: the values, shape ``(seeds,)``, finite.
         own_errors, baseline_errors: their standard errors over test samples, NaN where unknown.
-        missing: the other seeds, and what is missing there; empty if none.
+        lacking: by each other seed, why the one and the other side have no value; empty where a side has one.
     """
 
     seeds: list[int]
@@ -28,77 +48,100 @@ class Pairs:
     baseline: NDArray[np.float64]
     own_errors: NDArray[np.float64]
     baseline_errors: NDArray[np.float64]
-    missing: str
+    lacking: dict[int, tuple[str, str]]
 
 
-_COLUMNS = ("task", "metric", "trainer", "decoder", "seed", "value", "sample_error", "higher_is_better", "status")
+def match(own: Mapping[int, Value | str], baseline: Mapping[int, Value | str]) -> Pairs:
+    """Pair two sides by seed.
+
+    Args:
+        own: by seed a value, or why there is none.
+        baseline: likewise.
+    """
+    pairs: dict[int, tuple[Value, Value]] = {}
+    lacking: dict[int, tuple[str, str]] = {}
+    for seed in sorted({*own, *baseline}):
+        mine, other = own.get(seed, "absent"), baseline.get(seed, "absent")
+        if isinstance(mine, Value) and isinstance(other, Value):
+            pairs[seed] = mine, other
+        else:
+            lacking[seed] = _reason(mine), _reason(other)
+    values = np.array(list(pairs.values()), np.float64).reshape(-1, 2, 2)
+    return Pairs(list(pairs), values[:, 0, 0], values[:, 1, 0], values[:, 0, 1], values[:, 1, 1], lacking)
+
+
+_COLUMNS = ("task", "trainer", "decoder", "seed", "metric", "value", "sample_error", "higher_is_better", "status")
 
 
 class Cells:
-    """The rows of one task, found by metric, trainer, decoder and seed.
+    """The rows of a long table, found by cell, seed and metric.
 
     Attributes:
-        directions: ``higher_is_better`` of each metric that is reported.
-        entrants: trainers and decoders, in the order of the rows.
+        directions: ``higher_is_better`` by task and metric.
+        seeds: of all rows, ascending.
 
     Args:
-        rows: of the long table, of one task.
+        rows: of the long table.
+        side: what they are, for messages.
 
     Raises:
-        ComparisonError: if there are two values for one place, or two directions for one metric.
+        ComparisonError: if there are two values for one place, a trial both has numbers and has none, or a metric has
+            two directions.
     """
 
-    def __init__(self, rows: pd.DataFrame) -> None:
-        self.directions: dict[str, bool | None] = {}
-        self._values: dict[tuple[str, str, str, int], tuple[float, float]] = {}
-        self._unmeasured: dict[tuple[str, str, str, int], str] = {}
-        self._status: dict[tuple[str, str], dict[int, str]] = {}
+    def __init__(self, rows: pd.DataFrame, side: str = "table") -> None:
+        self.directions: dict[tuple[str, str], bool | None] = {}
+        # A trial without any number has one entry, under None.
+        self._found: dict[Cell, dict[int, dict[str | None, Value | str]]] = {}
         # Plain loops: a table has few rows per task, and pandas would spend its time on overhead.
-        for task, metric, trainer, decoder, seed, value, error, direction, status in zip(
+        for task, trainer, decoder, seed, metric, value, error, direction, status in zip(
             *(rows[column].tolist() for column in _COLUMNS), strict=True
         ):
-            self._status.setdefault((trainer, decoder), {}).setdefault(seed, status)
+            cell = Cell(task, trainer, decoder)
+            found = self._found.setdefault(cell, {}).setdefault(seed, {})
             if not isinstance(metric, str):
-                continue
-            key = (metric, trainer, decoder, seed)
-            if key in self._values:
+                found[None] = "not reported" if status == "finished" else status
+            elif metric in found:
                 raise ComparisonError(
-                    f"task {task!r} has two values of {metric} for trainer {trainer!r}, decoder {decoder!r} and seed "
-                    f"{seed}: keep the rows of one study and of one step"
+                    f"the {side} has {metric} of {cell}, seed {seed}, more than once: keep the rows of one study and "
+                    "of one step"
                 )
-            if status == "finished":
-                self._values[key] = value, error
             else:
-                self._unmeasured[key] = status
-            found = None if pd.isna(direction) else bool(direction)
-            if self.directions.setdefault(metric, found) is not found:
-                raise ComparisonError(f"task {task!r} has different directions (higher_is_better) for {metric}")
-        self.entrants = list(self._status)
-        self._seeds = sorted({seed for by_seed in self._status.values() for seed in by_seed})
+                number = Value(value, error) if math.isfinite(value) else f"{value:g}"
+                found[metric] = number if status == "finished" else status
+                higher = None if pd.isna(direction) else bool(direction)
+                if self.directions.setdefault((task, metric), higher) is not higher:
+                    raise ComparisonError(
+                        f"the {side} has different directions (higher_is_better) for {metric} of task {task!r}"
+                    )
+            if None in found and len(found) > 1:
+                raise ComparisonError(
+                    f"the {side} has {cell}, seed {seed}, both as finished and as not: keep one of them"
+                )
+        self.seeds = sorted({seed for by_seed in self._found.values() for seed in by_seed})
 
-    def pairs(self, metric: str, trainer: str, base: str, decoder: str) -> Pairs:
-        """Match the values of two trainers under one decoder by seed."""
-        paired, missing = [], []
-        for seed in self._seeds:
-            lacking = [f"{name} {why}" for name in (trainer, base) if (why := self._lack(metric, name, decoder, seed))]
-            if lacking:
-                missing.append(f"seed {seed}: {', '.join(lacking)}")
-            else:
-                paired.append(seed)
-        mine, other = (
-            np.array([self._values[metric, name, decoder, seed] for seed in paired]).reshape(-1, 2)
-            for name in (trainer, base)
-        )
-        return Pairs(paired, mine[:, 0], other[:, 0], mine[:, 1], other[:, 1], "; ".join(missing))
+    @property
+    def all(self) -> list[Cell]:
+        """Every cell, in the order of the rows."""
+        return list(self._found)
 
-    def _lack(self, metric: str, trainer: str, decoder: str, seed: int) -> str:
-        """Why there is no value; empty where there is one."""
-        key = (metric, trainer, decoder, seed)
-        if key in self._values:
-            return "" if math.isfinite(self._values[key][0]) else "not a finite number"
-        if key in self._unmeasured:
-            return self._unmeasured[key]
-        if (trainer, decoder) not in self._status:
-            return f"not run under {decoder}"
-        status = self._status[trainer, decoder].get(seed, "missing")
-        return "not reported" if status == "finished" else status
+    def reporting(self, metric: str) -> list[Cell]:
+        """The cells in which a metric is named."""
+        return [cell for cell, seeds in self._found.items() if any(metric in found for found in seeds.values())]
+
+    def outcomes(self, cell: Cell, metric: str) -> dict[int, Value | str]:
+        """By seed of a cell the value, or why there is none; empty where there is no such cell."""
+        seeds = self._found.get(cell, {})
+        return {seed: found.get(metric, found.get(None, "not reported")) for seed, found in seeds.items()}
+
+    def pairs(self, metric: str, own: Cell, baseline: Cell) -> Pairs:
+        """Pair two cells over all seeds of the table."""
+        return match(*(self._over_all_seeds(cell, metric) for cell in (own, baseline)))
+
+    def _over_all_seeds(self, cell: Cell, metric: str) -> dict[int, Value | str]:
+        absent = "missing" if cell in self._found else f"not run under {cell.decoder}"
+        return {**dict.fromkeys(self.seeds, absent), **self.outcomes(cell, metric)}
+
+
+def _reason(outcome: Value | str) -> str:
+    return outcome if isinstance(outcome, str) else ""

@@ -16,11 +16,11 @@ d_i alone do not.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from harness.gating.margins import Margin
@@ -65,7 +65,7 @@ class Decision:
 
 
 def decide(
-    candidate: Sequence[float], baseline: Sequence[float], higher_is_better: bool, margin: Margin, level: float = 0.95
+    candidate: ArrayLike, baseline: ArrayLike, higher_is_better: bool, margin: Margin, level: float = 0.95
 ) -> Decision:
     """Judge a candidate on matched seeds.
 

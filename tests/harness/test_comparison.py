@@ -131,7 +131,7 @@ def test_seeds_without_a_row_numbers_not_reported_and_numbers_that_are_none_are_
     table.loc[table["trainer"].eq("new") & table["seed"].eq(2), "value"] = math.inf
     table = table[~(table["trainer"].eq("mle") & table["seed"].eq(3))]
     row = one(compare(table, metrics=["score"]))
-    assert row["missing"] == "seed 1: new not reported; seed 2: new not a finite number; seed 3: mle missing"
+    assert row["missing"] == "seed 1: new not reported; seed 2: new inf; seed 3: mle missing"
     assert (row["seeds"], row["effect"]) == (1, 1)
 
 
@@ -222,15 +222,23 @@ def test_one_trainer_is_nothing_to_compare():
 def test_a_value_that_is_there_twice_is_refused():
     table = of_values(shifted(1))
     with pytest.raises(
-        ComparisonError, match=r"task 't' has two values of score for trainer 'mle', decoder 'd' and seed 0"
+        ComparisonError, match=r"the table has score of mle on t \(d\), seed 0, more than once: keep the rows of one"
     ):
         compare(pd.concat([table, table]))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_trial_that_has_numbers_and_has_none_is_refused(first):
+    """Two tables put together: the failure must not vanish behind the values."""
+    both = [of_values(shifted(1)), of_values({"new": ["finished", "failed"]}).tail(1)]
+    with pytest.raises(ComparisonError, match=r"new on t \(d\), seed 1, both as finished and as not"):
+        compare(pd.concat(both if first else both[::-1]))
 
 
 def test_a_metric_with_two_directions_is_refused():
     table = of_values(shifted(1))
     table.loc[3, "higher_is_better"] = False
-    with pytest.raises(ComparisonError, match=r"task 't' has different directions \(higher_is_better\) for score"):
+    with pytest.raises(ComparisonError, match=r"different directions \(higher_is_better\) for score of task 't'"):
         compare(table)
 
 

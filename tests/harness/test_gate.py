@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_studies import small_study, toy
 
 import harness
-from harness.errors import RequestError, StoreError
+from harness.errors import ComparisonError, RequestError, StoreError
 from harness.gate import gate
 from harness.gating.pairing import ranges
 from harness.tables import long_table
@@ -197,16 +197,27 @@ def test_a_margin_of_which_nothing_can_be_judged_is_an_error():
 def test_tables_that_contradict_themselves_or_each_other_are_errors():
     base, twice = table(BASE), pd.concat([table(BASE), table(BASE).iloc[[3]]])
     for candidate, baseline, side in ((twice, base, "candidate"), (base, twice, "baseline")):
-        with pytest.raises(RequestError, match=rf"the {side} has accuracy of mle on t \(d\), seed 3, more than once"):
+        with pytest.raises(
+            ComparisonError, match=rf"the {side} has accuracy of mle on t \(d\), seed 3, more than once"
+        ):
             gate(candidate, baseline, {"perplexity": 0.1})
     torn = pd.concat([base, table({("mle", "accuracy"): {2: "failed"}})])
-    with pytest.raises(RequestError, match=r"has mle on t \(d\), seed 2, both as finished and as not"):
+    with pytest.raises(ComparisonError, match=r"has mle on t \(d\), seed 2, both as finished and as not"):
         gate(torn, base, {"accuracy": 0.1})
     turned = base.assign(higher_is_better=False)
     with pytest.raises(RequestError, match="margin of 'accuracy': the two sides disagree"):
         gate(turned, base, {"accuracy": 0.1})
     with pytest.raises(RequestError, match="the baseline says of 'accuracy' both"):
         gate(base, pd.concat([base, turned.assign(task="u")]), {"accuracy": 0.1})
+
+
+def test_a_table_read_at_an_equal_budget_in_which_a_number_alone_is_missing_is_judged():
+    """``harness.equal_budget.at_budget`` marks one that was not measured there, beside those that were."""
+    alone = table(BASE)
+    alone.loc[alone["metric"].eq("accuracy") & alone["seed"].eq(2), ["status", "value"]] = ["missing", math.nan]
+    report = gate(alone, table(BASE), {"accuracy": 0.02, "perplexity": 0.1})
+    assert list(report.table["missing"]) == ["seed 2 missing in the candidate", ""]
+    assert list(report.table["verdict"]) == ["inconclusive", "ok"]
 
 
 def test_another_number_of_test_examples_is_a_warning():
