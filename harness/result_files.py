@@ -65,6 +65,9 @@ def _checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
         typed = long_table(table)
     except (TypeError, ValueError) as error:
         raise StoreError(f"{where} is no long table: {error}") from error
+    for name in ("trainer", "task", "decoder"):
+        if typed[name].isna().any():
+            raise StoreError(f"{where} is no long table: a row has no {name}")
     assumed = typed["metric"].map(lambda metric: "missing" if metric is None else "finished")
     typed["status"] = typed["status"].where(typed["status"].notna(), assumed)
     return typed

@@ -202,7 +202,11 @@ class Store:
         path = self.out / "study.json"
         if not path.is_file():
             raise StoreError(f"{self.out} is no results folder: it has no study.json; give the --out of a run")
-        return _read_json(path, "run the study again")
+        content = _read_json(path, ("study", "headlines", "trials"), "run the study again")
+        trials = content["trials"]
+        if not (isinstance(trials, list) and trials and all(isinstance(t, dict) and "label" in t for t in trials)):
+            raise StoreError(f"{path} names no trials: run the study again")
+        return content
 
     def specified(self) -> list[Trial]:
         """The trials of the study as last run, resolved as they were then.
@@ -281,7 +285,8 @@ class Store:
         path = self.trials / label / "trial.json"
         if not path.is_file():
             return None
-        return _read_json(path, f"delete {path.parent} and run the study again")
+        keys = ("status", "identity", "timings")
+        return _read_json(path, keys, f"delete {path.parent} and run the study again")
 
 
 def load_results(out: str | Path) -> pd.DataFrame:
@@ -299,11 +304,13 @@ def load_results(out: str | Path) -> pd.DataFrame:
     return Store(Path(out)).results()
 
 
-def _read_json(path: Path, advice: str) -> dict[str, Any]:
+def _read_json(path: Path, keys: Iterable[str], advice: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({error}): {advice}") from error
+    if not isinstance(content, dict) or not content.keys() >= set(keys):
+        raise StoreError(f"{path} cannot be read (it is not of seqmatch): {advice}")
     return content
 
 

@@ -269,6 +269,7 @@ def test_what_is_no_table_is_said(tmp_path):
     (tmp_path / "empty.csv").touch()
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     table(BASE).assign(seed="x").to_csv(tmp_path / "seeds.csv", index=False)
+    table(BASE).assign(decoder=["d"] * 11 + [None]).to_csv(tmp_path / "names.csv", index=False)
     for name, message in {
         "nowhere": "candidate .*nowhere: does not exist",
         "notes.txt": "is no results folder and no .parquet or .csv file; give the --out of a run, or its",
@@ -276,6 +277,7 @@ def test_what_is_no_table_is_said(tmp_path):
         "empty.csv": "candidate .*empty.csv cannot be read",
         "other.csv": "is no long table: it has no column trainer, task",
         "seeds.csv": "candidate .*seeds.csv is no long table: ",
+        "names.csv": "candidate .*names.csv is no long table: a row has no decoder",
         "": "is no results folder: it has no study.json",
     }.items():
         with pytest.raises(StoreError, match=message):

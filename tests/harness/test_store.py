@@ -103,7 +103,7 @@ def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path):
     assert [path.name for path in (tmp_path / "trials").iterdir()] == [trial.label]
 
 
-@pytest.mark.parametrize("content", ["", '{"identity": "12', "\x00"])
+@pytest.mark.parametrize("content", ["", '{"identity": "12', "\x00", "[]", '{"status": "finished"}'])
 def test_damaged_records_name_the_file_and_what_to_do(tmp_path, content):
     store, trial = failed(tmp_path)
     path = tmp_path / "trials" / trial.label / "trial.json"
@@ -124,9 +124,14 @@ def test_a_table_that_is_gone_names_the_file_and_what_to_do(tmp_path):
 def test_a_folder_without_a_study_is_no_results_folder(tmp_path):
     with pytest.raises(StoreError, match=f"{tmp_path} is no results folder"):
         harness.load_results(tmp_path)
-    (tmp_path / "study.json").write_text("{")
-    with pytest.raises(StoreError, match=r"study\.json cannot be read"):
-        harness.load_results(tmp_path)
+    for content in ("{", "[]", "7", '{"trials": []}', '{"name": "of another program", "trials": 3}'):
+        (tmp_path / "study.json").write_text(content)
+        with pytest.raises(StoreError, match=r"study\.json cannot be read \(.*\): run the study again"):
+            harness.load_results(tmp_path)
+    for trials in ("[]", "3", "[3]", "[{}]"):
+        (tmp_path / "study.json").write_text(f'{{"study": {{}}, "headlines": {{}}, "trials": {trials}}}')
+        with pytest.raises(StoreError, match=r"study\.json names no trials: run the study again"):
+            harness.load_results(tmp_path)
 
 
 def test_a_write_that_fails_is_an_error_and_leaves_the_old_trial(tmp_path, monkeypatch):
