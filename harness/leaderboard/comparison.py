@@ -67,7 +67,8 @@ def footnotes(comparison: pd.DataFrame, alpha: float) -> list[str]:
         drawn = f" up to {EXACT_PAIRS} pairs and from {RESAMPLES:,} drawn sign patterns above"
     notes = [
         "Means are over the matched seeds. ± is the sample error: one standard error over test samples within a "
-        "policy; 0 where the number is exact, ? where its error is unknown.",
+        "policy (root mean square over seeds: more of them do not shrink it); 0 where the number is exact, ? where its "
+        "error is unknown.",
         "effect: mean paired difference, above 0 if better (if larger, where there is no arrow). [low, high] is its "
         f"seed error: a {LEVEL:.0%} Student-t interval over training seeds.",
         f"p: two-sided sign-flip test of the pairs, exact{drawn}; after Holm's correction over the comparisons of one "

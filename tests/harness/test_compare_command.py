@@ -65,7 +65,10 @@ def test_a_bare_table_is_compared_by_all_its_numbers(command, bare):
     assert "Not across" not in outcome.out
     assert "up (t), down (u|<b>)" in outcome.out
     assert "No IQM for new under d: there is no pretrained under d to be 0." in outcome.out
-    for words in ("sample error: one standard error over test samples", "seed error: a 95% Student-t interval"):
+    for words in (
+        "sample error: one standard error over test samples within a policy (root mean square",
+        "seed error: a 95% Student-t interval",
+    ):
         assert words in outcome.out
     assert "exact; after Holm's correction" in outcome.out
     assert "undecidable" not in outcome.out
