@@ -316,7 +316,7 @@ def _read_json(path: Path, keys: Iterable[str], advice: str) -> dict[str, Any]:
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a file that appears whole, or not at all."""
-    scratch = path.with_name(f"{_SCRATCH}{uuid.uuid4().hex[:8]}-{path.name}")
+    scratch = path.parent / f"{_SCRATCH}{uuid.uuid4().hex[:8]}-{path.name}"
     try:
         write(scratch)
         os.replace(scratch, path)
