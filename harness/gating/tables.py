@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.gating.noninferiority import Verdict
+from harness.leaderboard.grids import escaped
 
 if TYPE_CHECKING:
     from harness.gate import GateReport
@@ -39,9 +39,9 @@ def markdown(report: GateReport) -> str:
     rows = [headings(report), *(cells_of(row) for row in rows_of(report))]
     for row in rows[1:]:
         row[-1] = f"{SYMBOLS[Verdict(row[-1])]} {row[-1]}"
-    head, *body = ["| " + " | ".join(map(_escaped, row)) + " |" for row in rows]
+    head, *body = ["| " + " | ".join(map(escaped, row)) + " |" for row in rows]
     rule = "|" + " --- |" * len(TEXTS) + " ---: |" * (len(rows[0]) - len(TEXTS) - 1) + " --- |"
-    notes = [f"- {_escaped(line)}" for line in details(report)]
+    notes = [f"- {escaped(line)}" for line in details(report)]
     title = f"### {SYMBOLS[report.verdict]} seqmatch gate {report.summary}"
     return "\n".join([title, "", head, rule, *body, "", *notes, *([""] if notes else [])])
 
@@ -100,8 +100,3 @@ def details(report: GateReport) -> list[str]:
 
 def _number(value: float, sign: str) -> str:
     return f"{value:{sign}.4g}" if math.isfinite(value) else "-"
-
-
-def _escaped(text: str) -> str:
-    """Text that markdown shows as it is, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|&#~])", r"\\\1", " ".join(text.split()))

@@ -45,9 +45,9 @@ def markdown(tables: Iterable[Grid], notes: Iterable[str]) -> str:
     for table in tables:
         rule = [":---" if column in table.left else "---:" for column in table.columns]
         rows = [row for section in table.sections for row in section]
-        lines += [f"### {_escaped(table.title)}", "", _line(map(_escaped, table.columns)), _line(rule)]
-        lines += [*(_line(map(_escaped, row)) for row in rows), ""]
-    return "\n".join([*lines, *(f"- {_escaped(note)}" for note in notes), ""])
+        lines += [f"### {escaped(table.title)}", "", _line(map(escaped, table.columns)), _line(rule)]
+        lines += [*(_line(map(escaped, row)) for row in rows), ""]
+    return "\n".join([*lines, *(f"- {escaped(note)}" for note in notes), ""])
 
 
 def _rich(grid: Grid, styles: Mapping[str, str]) -> Table:
@@ -68,6 +68,6 @@ def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _escaped(text: str) -> str:
-    """Text that markdown does not read as marks, nor a browser as tags."""
-    return re.sub(r"([\\`*_|~\[\]<>&])", r"\\\1", text)
+def escaped(text: str) -> str:
+    """Text on one line that markdown does not read as marks, nor a browser as tags."""
+    return re.sub(r"([\\`*_\[\]<>|&#~])", r"\\\1", " ".join(text.split()))

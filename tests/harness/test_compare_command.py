@@ -145,6 +145,12 @@ def test_the_comparison_is_written_in_every_format(command, bare, tmp_path):
     assert "- p: two-sided sign-flip test" in text
 
 
+def test_a_name_of_two_lines_stays_in_its_row_of_the_markdown(command, tmp_path):
+    of_values({"mle": [1.0, 2.0], "new\n# line": [2.0, 3.0]}).to_parquet(tmp_path / "r.parquet")
+    command("compare", tmp_path / "r.parquet", "--out", tmp_path / "c.md")
+    assert r"| score ↑ | new \# line | d |" in (tmp_path / "c.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
