@@ -32,7 +32,7 @@ _DECIMALS = re.compile(r"(\.\d)\d+")
 def svg(chart: Chart) -> Markup:
     """Draw a plot.
 
-    Classes: ``line`` and ``band``, each with ``cN`` (colour) and ``dN`` (dash); ``grid``.
+    Classes: ``line`` and ``band``, each with ``cN`` (colour) and ``dN`` (dash); ``point``, a line of one; ``grid``.
     """
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "seqmatch", "text.parse_math": False}):
         figure = Figure(figsize=_SIZE)
@@ -54,8 +54,9 @@ def _draw(axes: Axes, line: Line) -> None:
     name = classes(line.color, line.dash)
     if line.low is not None and line.high is not None:
         axes.fill_between(line.x, line.low, line.high, gid=f"band {name}", clip_on=False)
-    marker = "o" if len(line.x) == 1 else ""
-    axes.plot(line.x, line.y, gid=f"line {name}|{line.label}", clip_on=False, marker=marker)
+    lone = len(line.x) == 1  # a line without length, which the style sheet draws as a dot
+    kind, times = ("line point", 2) if lone else ("line", 1)
+    axes.plot(line.x * times, line.y * times, gid=f"{kind} {name}|{line.label}", clip_on=False)
 
 
 def _scale(axes: Axes, chart: Chart) -> None:

@@ -189,7 +189,7 @@ def test_plots_have_no_ids_no_inline_styles_and_escape_texts():
     kinds = [element.get("class") for element in root.iter() if element.get("class")]
     assert "line c1 d0" in kinds
     assert "band c1 d0" in kinds
-    assert "line c1 d2" in kinds  # the tenth colour is the second with another dash
+    assert "line point c1 d2" in kinds  # the tenth colour is the second with another dash
     assert "x <i>$_{a}$" in [element.text for element in root.iter() if element.tag.endswith("text")]
     assert "<b>&: 3.000 at the end" in [element.text for element in root.iter() if element.tag.endswith("title")]
 

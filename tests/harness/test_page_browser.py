@@ -298,6 +298,24 @@ def test_curves_follow_the_chosen_axis(page):
     assert "position" in page.locator("#task-1 .plot.shown svg").last.inner_html()
 
 
+def test_a_curve_of_one_point_is_a_dot(browser, tmp_path):
+    once = stored(tmp_path, "evaluation.points=3", "seeds=1")
+    tables = read_tables(once)
+    rows = tables.evaluations
+    start = rows[(rows["trainer"] != "pretrained") | (rows["step"] == rows["step"].min())]
+    (tmp_path / "page.html").write_text(render_page(once, replace(tables, evaluations=start), samples=0))
+    watched = Watched(browser)
+    page = watched.open(tmp_path / "page.html")
+    dots = page.locator(".plot.shown .point path")
+    assert dots.count()
+    style = dots.first.evaluate(
+        "(dot) => { const s = getComputedStyle(dot); return [s.strokeWidth, s.strokeLinecap]; }"
+    )
+    assert style == ["5px", "round"]
+    assert dots.first.evaluate("(dot) => dot.getPointAtLength(0).x") > 0
+    watched.context.close()
+
+
 def test_everything_is_reached_by_keyboard_and_focus_is_visible(page):
     seen = set()
     for _ in range(200):
