@@ -337,6 +337,8 @@ def test_a_phone_scrolls_only_down(browser, file, width):
     page.get_by_label("all numbers").check()
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    replay = page.locator(".open").first.bounding_box()
+    assert replay["width"] > replay["height"]
     page.locator(".cell").first.tap()
     assert page.get_by_role("dialog").bounding_box()["width"] <= width
     watched.check(file)
