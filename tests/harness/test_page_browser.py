@@ -365,6 +365,24 @@ def test_texts_have_contrast_in_both_schemes(browser, file, scheme):
     watched.context.close()
 
 
+def test_paper_is_light_and_wide_enough_for_every_headline(browser, tmp_path):
+    def many(trial, rng):
+        return [number(f"total_number_{place}", 0.0123 * place + trial.seed, True) for place in range(6)]
+
+    wide = stored(tmp_path, "seeds=3", numbers=many)
+    headed = json.loads((wide.out / "study.json").read_text())
+    headed["headlines"]["arithmetic"] = [f"total_number_{place}" for place in range(6)]
+    (wide.out / "study.json").write_text(json.dumps(headed))
+    write_leaderboard(wide, read_tables(wide), tmp_path / "page.html")
+    watched = Watched(browser, viewport={"width": 718, "height": 1000}, color_scheme="dark")  # A4 less its margins
+    page = watched.open(tmp_path / "page.html")
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    assert page.locator("table.results").first.locator("th:visible").count() == 8
+    assert luminance(page.locator("del").first.evaluate("(del) => getComputedStyle(del).backgroundColor")) > 0.7
+    watched.context.close()
+
+
 def test_print_shows_everything_without_controls(browser, file):
     watched = Watched(browser)
     page = watched.open(file)
