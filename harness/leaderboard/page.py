@@ -196,14 +196,19 @@ def write_leaderboard(
 
     Raises:
         StoreError: if the folder cannot be read, or a file not be written.
+        HarnessError: if both files are the same.
     """
+    from harness.errors import HarnessError
     from harness.leaderboard.markdown import leaderboard_markdown
     from harness.store import write_file, writing
 
+    if markdown is not None and markdown.resolve() == page.resolve():
+        raise HarnessError(f"{page}: the page and the markdown cannot be the same file")
     texts = {page: render_page(store, tables, samples)}
     if markdown is not None:
         laid = task_tables(tables.results, store.study()["headlines"], tables.verdicts)
         texts[markdown] = leaderboard_markdown(laid, read_records(store).absent, tables.note)
     for path, text in texts.items():
-        with writing(path.parent):
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_file(path, partial(_write, text=text))

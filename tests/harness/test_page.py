@@ -240,9 +240,19 @@ def test_the_command_writes_page_and_markdown(tiny, command, tmp_path):
     unknown = command("leaderboard", tiny.out, "--baseline", "mlee", "--out", page)
     assert unknown.code == 2
     assert "did you mean 'mle'?" in unknown.err
-    nowhere = command("leaderboard", tiny.out, "--out", tmp_path / "absent" / "page.html", "--samples", 0)
-    assert nowhere.code == 2
-    assert "absent" in nowhere.err
+    deep = tmp_path / "new" / "folder" / "page.html"
+    assert command("leaderboard", tiny.out, "--out", deep, "--samples", 0).code == 0
+    assert deep.is_file()
+    before = page.read_bytes()
+    for target in (deep.parent, page / "page.html"):
+        refused = command("leaderboard", tiny.out, "--out", target, "--samples", 0)
+        assert (refused.code, refused.out) == (2, "")
+        assert refused.err.startswith(f"error: cannot write results to {target}: ")
+    same = command("leaderboard", tiny.out, "--out", page, "--markdown", page.parent / "new" / ".." / page.name)
+    assert same.code == 2
+    assert "cannot be the same file" in same.err
+    assert page.read_bytes() == before
+    assert list(deep.parent.iterdir()) == [deep]
 
 
 def test_the_page_is_read_at_an_equal_budget(tiny):
