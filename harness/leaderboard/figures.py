@@ -27,6 +27,7 @@ _PLACE = (0.12, 0.17, 0.86, 0.8)
 _SVG = "{http://www.w3.org/2000/svg}"
 _ANCHOR = re.compile(r"text-anchor: (\w+)")
 _DECIMALS = re.compile(r"(\.\d)\d+")
+_SPACES = re.compile(r" ?([A-Za-z]) ?")
 
 
 def svg(chart: Chart) -> Markup:
@@ -81,9 +82,10 @@ def _whole(chart: Chart) -> bool:
 
 def _restyled(drawn: str, chart: Chart) -> Markup:
     root = ElementTree.fromstring(drawn)
-    for parent in root.iter():
+    for parent in reversed(list(root.iter())):
         for child in list(parent):
-            if child.tag in (f"{_SVG}defs", f"{_SVG}metadata", f"{_SVG}use") or child.get("id") == "patch_1":
+            dropped = child.tag in (f"{_SVG}defs", f"{_SVG}metadata", f"{_SVG}use") or child.get("id") == "patch_1"
+            if dropped or (child.tag == f"{_SVG}g" and not len(child)):
                 parent.remove(child)
     for element in root.iter():
         name, _, label = element.attrib.pop("id", "").partition("|")
@@ -101,6 +103,10 @@ def _restyled(drawn: str, chart: Chart) -> Markup:
         for attribute in ("d", "x", "y", "transform", "viewBox"):
             if attribute in element.attrib:
                 element.set(attribute, _DECIMALS.sub(r"\1", " ".join(element.attrib[attribute].split())))
+        if "d" in element.attrib:
+            element.set("d", _SPACES.sub(r"\1", element.attrib["d"]))
+        if element.get("transform", "").startswith("rotate(-0 "):
+            del element.attrib["transform"]
         element.attrib.pop("clip-path", None)
         if element.text is not None and not element.text.strip():
             element.text = None

@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import json
 import math
 import re
 from xml.etree import ElementTree
@@ -41,7 +42,10 @@ def tiny(tmp_path_factory):
 
 def test_the_page_of_the_quick_study_is_small(quick):
     assert len(quick.records()) == 45
-    assert len(render_page(quick, read_tables(quick), samples=0).encode()) < 1_000_000
+    page = render_page(quick, read_tables(quick), samples=0)
+    assert len(page.encode()) < 1_000_000
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
+    assert data == json.dumps(json.loads(data), sort_keys=True, separators=(",", ":"))
 
 
 def test_the_page_holds_the_first_samples_and_is_the_same_every_time(tiny):
@@ -186,6 +190,9 @@ def test_plots_have_no_ids_no_inline_styles_and_escape_texts():
     root = ElementTree.fromstring(drawn)
     for element in root.iter():
         assert not {"id", "style", "clip-path"} & element.attrib.keys()
+        assert len(element) or element.tag != f"{root.tag.removesuffix('svg')}g"
+        assert not element.get("transform", "").startswith("rotate(-0")
+        assert not re.search("[A-Z] | [A-Z]", element.get("d", ""))
     kinds = [element.get("class") for element in root.iter() if element.get("class")]
     assert "line c1 d0" in kinds
     assert "band c1 d0" in kinds
