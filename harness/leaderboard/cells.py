@@ -173,12 +173,14 @@ def _cell(
         n = int(row["n"])
     absent = {seed: own.get(seed) or absence(status.get(seed)) for seed in seeds if seed not in values}
     found = np.array(list(values.values()))
+    mean = float(found.mean()) if len(found) else math.nan
+    spread = float(found.std(ddof=1)) if len(found) > 1 and math.isfinite(mean) else math.nan
     return Cell(
         values,
         trials,
         absent,
-        mean=float(found.mean()) if len(found) else math.nan,
-        seed_error=float(found.std(ddof=1) / math.sqrt(len(found))) if len(found) > 1 else math.nan,
+        mean,
+        seed_error=spread / math.sqrt(len(found)) if len(found) else math.nan,
         sample_error=float(np.sqrt(np.mean(np.square(errors)))) if errors else math.nan,
         n=n,
         verdict=verdict,
@@ -197,8 +199,8 @@ def _column(name: str, rows: pd.DataFrame, headline: bool, laid: Sequence[Row]) 
 
 
 def scale(cells: Sequence[Cell]) -> tuple[float, float]:
-    """From where to where a column's values and errors reach, without cells that are off the scale."""
-    cells = [cell for cell in cells if cell.by_seed]
+    """From where to where a column's values and errors reach, without cells that are off the scale or infinite."""
+    cells = [cell for cell in cells if math.isfinite(cell.mean)]
     if not cells:
         return 0.0, 1.0
     means = np.array([cell.mean for cell in cells])

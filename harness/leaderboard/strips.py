@@ -47,7 +47,7 @@ def strip(cell: Cell, column: Column, baseline: float | None) -> Strip:
         column: gives the scale.
         baseline: mean of the baseline trainer under the same decoder, if there is one.
     """
-    off = "left" if cell.mean < column.low else "right" if cell.mean > column.high else ""
+    off = "left" if cell.mean < column.low else "" if cell.mean <= column.high else "right"
     if off:
         return Strip(None, off, (), None, None, _inside(baseline, column))
     seeds = tuple(_place(value, column) for value in cell.by_seed.values() if column.low <= value <= column.high)

@@ -146,6 +146,28 @@ def test_cells_without_a_value_sort_last(browser, tmp_path):
     watched.context.close()
 
 
+def test_a_number_that_is_infinite_is_off_the_scale_and_sorts_as_the_largest(browser, tmp_path):
+    def diverged(trial, rng):
+        value = float("inf") if trial.trainer.name == "mle" and trial.seed else 10 * ACCURACY[trial.trainer.name]
+        return [number("perplexity", value, False)]
+
+    store = stored(tmp_path, "seeds=2", "evaluation.points=3", numbers=diverged)
+    write_leaderboard(store, read_tables(store), tmp_path / "page.html")
+    watched = Watched(browser)
+    page = watched.open(tmp_path / "page.html")
+    table = page.locator("table.results").first
+    assert table.locator("tbody tr", has_text="mle").locator(".off").count() == 1
+    assert table.locator("tbody tr", has_text="mle").locator(".value").inner_text() == "inf"
+    assert table.locator(".off").count() == 1
+    assert "nan" not in page.locator("#task-0 svg").evaluate_all("(all) => all.map((each) => each.outerHTML).join()")
+    for first in ("mle", "pretrained"):
+        table.locator("th", has_text="perplexity").get_by_role("button").click()
+        page.wait_for_timeout(20)
+        assert names(page)[0] == first
+    watched.check(tmp_path / "page.html")
+    watched.context.close()
+
+
 def test_filter_narrows_every_table(page):
     page.get_by_label("Filter").fill("Backspace  ancestral")
     assert [names(page, table) for table in range(2)] == [["sequence_match_backspace"]] * 2
