@@ -77,9 +77,7 @@ def read_records(store: Store) -> Records:
         if record is not None:
             specification = {name: value for name, value in record["specification"].items() if name != "seed"}
             shared = {**record, "specification": specification}
-            trial |= {
-                name: record.get(name) for name in ("finished_at", "parameters", "source", "timings", "unmeasured")
-            }
+            trial |= {name: record.get(name) for name in _OWN}
             trial |= {name: parts.add(shared.get(name)) for name in _SHARED}
         trials.append(trial)
         if status != "finished":

@@ -13,6 +13,7 @@ HEAVY = ("torch", "transformers", "pandas", "numpy", "matplotlib", "datasets", "
     [
         ["--help"],
         ["run", "--help"],
+        ["leaderboard", "--help"],
         ["doctor", "--help"],
         ["measure", "--help"],
         ["compare", "--help"],
