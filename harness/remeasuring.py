@@ -58,9 +58,8 @@ class Remeasured:
 def remeasure(out: Path, name: str, overrides: Sequence[str] = ()) -> Remeasured:
     """Measure the finished trials of a results folder, and write the numbers beside its results.
 
-    A metric has the settings that the study gave it, where it has any. Tasks that lack what
-    a metric needs of them are left out. A metric that can compare systems measures all finished trials of a task and
-    seed together.
+    A metric has the settings that the study gave it, where it has any. Tasks that lack what a metric needs of them are
+    left out. A metric that can compare systems measures all finished trials of a task and seed together.
 
     Args:
         out: results folder.
@@ -81,7 +80,6 @@ def remeasure(out: Path, name: str, overrides: Sequence[str] = ()) -> Remeasured
         raise StoreError(f"no trial of {out} is finished: run the study again")
     groups = _groups(pending, metrics)
     rows, differences, notes = list[dict[str, Any]](), list[dict[str, Any]](), dict[str, None]()
-    groups = _groups(pending, metrics)
     with display(len(groups), 0) as shown, quiet():
 
         def note(text: str) -> None:

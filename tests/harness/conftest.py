@@ -1,4 +1,4 @@
-"""A cache of its own for every test, the small study in a file, and the command line called in this process."""
+"""A cache of its own for every test, a feature model, the small study in a file, and the command line in this process."""
 
 from __future__ import annotations
 
@@ -49,6 +49,17 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return Outcome(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random feature model."""
+    from trainers.models import FreshModel, ModelSpec, build_policy, tokenizer_for
+
+    spec = ModelSpec(fresh=FreshModel(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8))
+    folder = tmp_path_factory.mktemp("llama")
+    build_policy(spec, tokenizer_for(spec, lambda: iter(["0123456789"]), None), backspace=False, seed=0).save(folder)
+    return str(folder)
 
 
 @pytest.fixture

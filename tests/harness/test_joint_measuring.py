@@ -29,17 +29,6 @@ def letters_study(**changes):
 
 
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    """A random feature model."""
-    from trainers.models import FreshModel, ModelSpec, build_policy, tokenizer_for
-
-    spec = ModelSpec(fresh=FreshModel(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8))
-    folder = tmp_path_factory.mktemp("llama")
-    build_policy(spec, tokenizer_for(spec, lambda: iter(["0123456789"]), None), backspace=False, seed=0).save(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("finished")
     harness.run(letters_study(), out)
