@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -66,6 +66,7 @@ class Trajectories(Metric):
 
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         self.check(generations, context)
+        _check_counts(generations)
         actions, backspaces = generations["n_actions"], generations["n_backspaces"]
         lengths = generations["completion_ids"].map(len)
         finished = generations["finish"] == "eos"
@@ -123,6 +124,19 @@ class Trajectories(Metric):
             "recovered_share": 1,
         }
         return [KnownAnswer(f"two texts: {name}", measured[name], answer) for name, answer in expected.items()]
+
+
+def _check_counts(generations: pd.DataFrame) -> None:
+    """Raise MetricError unless every action is a visible token, the end, a backspace, or a token that one erased."""
+    columns = ["completion_ids", "actions", "finish", "n_actions", "n_backspaces"]
+    for row, (ids, taken, finish, actions, backspaces) in enumerate(generations[columns].itertuples(index=False)):
+        if not all(isinstance(each, Sized) and not isinstance(each, str | bytes) for each in (ids, taken)):
+            raise MetricError(f"row {row} of the generations: completion_ids and actions must be lists of token ids")
+        if not (backspaces >= 0 and actions == len(taken) == len(ids) + 2 * backspaces + (finish == "eos")):
+            raise MetricError(
+                f"row {row} of the generations does not add up: n_actions {actions}, {len(taken)} actions, "
+                f"{len(ids)} completion_ids, n_backspaces {backspaces}, finish {finish!r}"
+            )
 
 
 def _walks(generations: pd.DataFrame, actions: Actions) -> list[Walk]:

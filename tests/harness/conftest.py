@@ -1,4 +1,4 @@
-"""A cache of its own for every test, a feature model, the small study in a file, and the command line in this process."""
+"""A cache of its own for every test, a feature model, the small study in a file, and the command line called here."""
 
 from __future__ import annotations
 

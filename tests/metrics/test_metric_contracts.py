@@ -52,15 +52,17 @@ def generations():
     rng = np.random.default_rng(0)
     ids = [rng.integers(0, 2, rng.integers(0, 9)).tolist() for _ in range(60)]
     texts = ["".join("ab"[i] for i in row) for row in ids]
+    finish = rng.choice(["eos", "length", "actions"], 60)
+    actions = [[0, 3, *row, *([2] if end == "eos" else [])] for row, end in zip(ids, finish, strict=True)]
     return pd.DataFrame(
         {
             "prompt": ["a", ""] * 30,
             "completion": texts,
             "reference": ["".join(rng.permutation(list(text + "ab"))) for text in texts[:40]] + texts[40:],
             "completion_ids": ids,
-            "finish": rng.choice(["eos", "length", "actions"], 60),
-            "actions": [[0, 3, *row] for row in ids],
-            "n_actions": [len(row) + 2 for row in ids],
+            "finish": finish,
+            "actions": actions,
+            "n_actions": [len(row) for row in actions],
             "n_backspaces": [1] * 60,
         }
     )

@@ -1,3 +1,5 @@
+import math
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -162,11 +164,39 @@ def test_an_impossible_walk_is_named_by_its_row():
         {
             "completion_ids": [[0], []],
             "reference": ["", ""],
-            "actions": [[0], [BKSP]],
+            "actions": [[0], [BKSP, 0]],
             "finish": ["length"] * 2,
-            "n_actions": [1, 1],
+            "n_actions": [1, 2],
             "n_backspaces": [0, 1],
         }
     )
     with pytest.raises(MetricError, match="row 1 of the generations: action 0 erases"):
         Trajectories().compute(table, MetricContext(policy=POLICY))
+
+
+@pytest.mark.parametrize(
+    ("column", "wrong", "message"),
+    [
+        ("n_actions", 6, "does not add up: n_actions 6, 7 actions"),
+        ("n_actions", math.nan, "does not add up: n_actions nan"),
+        ("n_backspaces", -2, "n_backspaces -2"),
+        ("n_backspaces", 3, "n_backspaces 3"),
+        ("finish", "length", "finish 'length'"),
+        ("completion_ids", [0], "1 completion_ids"),
+        ("completion_ids", None, "completion_ids and actions must be lists of token ids"),
+        ("actions", "aa<<ab.", "completion_ids and actions must be lists of token ids"),
+        ("actions", [0, 0, BKSP], "3 actions"),
+    ],
+)
+def test_counts_that_contradict_the_actions_are_named_by_their_row(column, wrong, message):
+    right = {
+        "completion_ids": [0, 1],
+        "reference": "",
+        "actions": [0, 0, BKSP, BKSP, 0, 1, EOS],
+        "finish": "eos",
+        "n_actions": 7,
+        "n_backspaces": 2,
+    }
+    assert Trajectories().compute(pd.DataFrame([right]), MetricContext())["actions_per_token"] == 7 / 3
+    with pytest.raises(MetricError, match=f"row 1 of the generations.*{message}"):
+        Trajectories().compute(pd.DataFrame([right, {**right, column: wrong}]), MetricContext())
