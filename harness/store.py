@@ -235,9 +235,9 @@ class Store:
         """What a finished trial wrote, a row per sample and decoder.
 
         Raises:
-            StoreError: if the table is absent or damaged.
+            StoreError: if the table is absent or damaged, or does not say what each sample answers.
         """
-        return read_table(self.trials / trial.label / "generations.parquet")
+        return read_table(self.trials / trial.label / "generations.parquet", "decoder", "prompt", "reference")
 
     def policy(self, trial: Trial) -> Path | None:
         """Folder of the trained policy of a finished trial; None where it was not kept."""

@@ -81,13 +81,20 @@ def absent_rows(trial: Mapping[str, Any], status: str) -> pd.DataFrame:
     return long_table([{**common, "decoder": decoder} for decoder in trial["decoders"]])
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, *columns: str) -> pd.DataFrame:
     """Read a Parquet table of a trial.
 
+    Args:
+        path: the file.
+        columns: names that it must have.
+
     Raises:
-        StoreError: if it is absent or damaged.
+        StoreError: if it is absent or damaged, or lacks a column.
     """
     try:
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
+        if absent := [name for name in columns if name not in table]:
+            raise ValueError(f"it has no column {', '.join(absent)}")
+        return table
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({error}): delete {path.parent} and run the study again") from error

@@ -277,6 +277,16 @@ def test_generations_that_are_damaged_name_the_file(small):
         remeasure(small, "accuracy")
 
 
+@pytest.mark.parametrize("column", ["decoder", "prompt", "reference"])
+def test_generations_without_a_column_name_the_file(small, column):
+    victim = next(small.glob("trials/*/generations.parquet"))
+    pd.read_parquet(victim).drop(columns=column).to_parquet(victim)
+    with pytest.raises(
+        StoreError, match=f"{victim} cannot be read .it has no column {column}.: delete {victim.parent}"
+    ):
+        remeasure(small, "accuracy")
+
+
 def test_a_task_that_has_changed_since_is_an_error(tmp_path, monkeypatch):
     from harness.preparation import _prepare
 
