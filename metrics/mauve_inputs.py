@@ -74,14 +74,17 @@ def mauve_inputs(
     further = None if real is None else _features("the further real texts", real, expected)
     n = len(expected)
     k = max(2, round(n / 10)) if clusters == "auto" else clusters
-    if not 2 <= k <= 2 * n:
+    if not isinstance(k, int | np.integer) or not 2 <= k <= 2 * n:
         raise MetricError(f"MAUVE cannot make {k} clusters of {n} + {n} texts: choose 2 to {2 * n}")
     seeds = np.random.SeedSequence(seed).generate_state(clusterings) >> 2
     return MauveInputs(checked, expected, further, k, tuple(map(int, seeds)))
 
 
 def _features(whose: str, values: ArrayLike, expected: Features | None = None) -> Features:
-    features = np.asarray(values)
+    try:
+        features = np.asarray(values)
+    except ValueError as error:
+        raise MetricError(f"MAUVE needs as many features for every text, and got other numbers for {whose}") from error
     if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
         raise MetricError(
             f"MAUVE needs one row of floating point features per text, got an array of {features.dtype} of shape "

@@ -182,6 +182,7 @@ def spoiled(value, row=7):
         (features(1, width=9), r"one model, got 9 per text for system 'mine' and 10 for the references"),
         (features(1)[0], r"one row of floating point features per text.*shape \(10,\) for system 'mine'"),
         (np.ones((60, 10), int), r"array of int64"),
+        ([[1.0, 2.0], [1.0]] * 30, r"as many features for every text, and got other numbers for system 'mine'"),
         (np.ones((60, 0), np.float32), r"at least one feature per text"),
     ],
 )
@@ -210,6 +211,8 @@ def test_bad_features_of_real_texts(reference, real, message):
     [
         ({"clusters": 1}, r"1 clusters of 60 \+ 60 texts: choose 2 to 120"),
         ({"clusters": 121}, r"121 clusters of 60 \+ 60 texts"),
+        ({"clusters": 5.5}, r"5\.5 clusters of 60 \+ 60 texts"),
+        ({"clusters": "many"}, r"many clusters of 60 \+ 60 texts"),
         ({"clusterings": 0}, "clusterings must be at least 1, got 0"),
         ({"scaling": 0.0}, "scaling must be positive"),
         ({"backend": "mauve"}, r"backend must be one of \('seqmatch', 'mauve-text'\), got 'mauve'"),
