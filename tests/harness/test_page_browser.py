@@ -201,6 +201,37 @@ def test_rows_are_grouped_by_verdict_and_marked(page):
     assert row.locator(".mark.better").count() == 1  # its perplexity
 
 
+def test_what_cannot_be_told_from_the_baseline_is_grouped_as_such(browser, tmp_path):
+    def close(trial, rng):
+        by_seed = 0.01 * (-1) ** trial.seed * (trial.trainer.name == "sequence_match_backspace")
+        return [number("accuracy", 0.5 + by_seed - 0.2 * (trial.trainer.name == "pretrained"), True)]
+
+    written = stored(tmp_path, "seeds=8", numbers=close)
+    (tmp_path / "page.html").write_text(render_page(written, read_tables(written), samples=0))
+    watched = Watched(browser)
+    table = watched.open(tmp_path / "page.html").locator("table.verdicts").first
+    heads = [text.splitlines()[-1].strip() for text in table.locator("thead th").all_inner_texts()[1:]]
+    cells = dict(zip(heads, table.locator("tbody tr").first.locator("td").all(), strict=True))
+    members = {head: cell.locator(".member").all_inner_texts() for head, cell in cells.items()}
+    assert members["not distinguishable"] == ["sequence_match_backspace"]
+    assert members["worse"] == ["pretrained"]
+    watched.check(tmp_path / "page.html")
+    watched.context.close()
+
+
+def test_the_divergence_curve_of_mauve_is_drawn_with_its_axes(browser, tmp_path):
+    text = tmp_path / "text.toml"
+    text.write_text(STUDY.replace("[tasks.arithmetic]\n[tasks.language]", "[tasks.text]"))
+    written = make_store(tmp_path / "results", ("seeds=2",), study=text)
+    (tmp_path / "page.html").write_text(render_page(written, read_tables(written), samples=0))
+    watched = Watched(browser)
+    figure = watched.open(tmp_path / "page.html").locator("figure", has_text="exp(-c KL(real, mixture))").first
+    api.expect(figure).to_be_visible()
+    assert "exp(-c KL(generations, mixture))" in figure.inner_text()
+    assert figure.locator("svg .line path").count() == len(TRAINERS)
+    watched.check(tmp_path / "page.html")
+    watched.context.close()
+
 def test_a_cell_opens_its_provenance_and_escape_closes_it(page, store):
     cell = page.locator("table.results").first.locator("tbody tr", has_text="mle").locator(".cell").first
     cell.focus()
