@@ -232,6 +232,7 @@ def test_the_divergence_curve_of_mauve_is_drawn_with_its_axes(browser, tmp_path)
     watched.check(tmp_path / "page.html")
     watched.context.close()
 
+
 def test_a_cell_opens_its_provenance_and_escape_closes_it(page, store):
     cell = page.locator("table.results").first.locator("tbody tr", has_text="mle").locator(".cell").first
     cell.focus()
