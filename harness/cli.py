@@ -11,7 +11,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,8 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
+
+    from harness.registry import Registry
 
 app = typer.Typer(
     name="seqmatch",
@@ -81,29 +83,49 @@ def list_names(
     numbers: Annotated[
         bool, typer.Option("--numbers", help="Of metrics: every number, its direction, range, unit and needs.")
     ] = False,
+    broken: Annotated[
+        bool, typer.Option("--broken", help="Import every plug-in and list those that cannot be used, and why.")
+    ] = False,
 ) -> None:
-    """List what is registered, and where it comes from."""
+    """List what is registered, and where it comes from; without options nothing is imported.
+
+    With --broken the exit code is 1 if there is a broken one.
+    """
     from rich.table import Table
 
+    from harness.broken import broken as broken_of
+    from harness.broken import warn_of_malformed
     from harness.registry import METRICS, TASKS, TRAINERS
     from harness.study import bundled_studies, read_toml
 
-    if numbers:
-        if kind is not Kind.METRICS:
-            raise HarnessError("--numbers: only metrics report numbers: seqmatch list metrics --numbers")
-        from harness import declarations
-
-        sys.stdout.write(declarations.numbers())
-        return
+    if numbers and kind is not Kind.METRICS:
+        raise HarnessError("--numbers: only metrics report numbers: seqmatch list metrics --numbers")
+    if broken and (numbers or kind is Kind.STUDIES):
+        raise HarnessError("--broken: only plug-ins can be broken: seqmatch list trainers --broken, or tasks, metrics")
     if kind is Kind.STUDIES:
         table = Table("name", "description")
         for name, path in bundled_studies().items():
             table.add_row(name, read_toml(path).get("description", ""))
-    else:
-        entries = {Kind.TRAINERS: TRAINERS.entries, Kind.TASKS: TASKS.entries, Kind.METRICS: METRICS.entries}[kind]
-        table = Table("name", "class", "from")
-        for entry in entries():
-            table.add_row(entry.name, entry.target, entry.origin)
+        _print(table)
+        return
+    registries: dict[Kind, Registry[Any]] = {Kind.TRAINERS: TRAINERS, Kind.TASKS: TASKS, Kind.METRICS: METRICS}
+    registry = registries[kind]
+    if broken:
+        found = broken_of(registry)
+        if found is None:
+            sys.stdout.write(f"None of {len(registry.listing())} {kind} is broken.\n")
+            return
+        _print(found)
+        raise typer.Exit(1)
+    warn_of_malformed(registry)
+    if numbers:
+        from harness import declarations
+
+        sys.stdout.write(declarations.numbers())
+        return
+    table = Table("name", "class", "from")
+    for name, entry in registry.listing().items():
+        table.add_row(name, entry.target, entry.origin)
     _print(table)
 
 
@@ -241,9 +263,12 @@ def doctor(
 ) -> None:
     """Check on this machine that every metric gives its known answers."""
     from harness import doctor
+    from harness.broken import warn_of_malformed
+    from harness.registry import METRICS
 
     if out:
         doctor.check_suffix(out)
+    warn_of_malformed(METRICS)
     table = doctor.examine(metrics or ())
     if features:
         table = doctor.with_features(table, features)

@@ -27,15 +27,15 @@ def numbers() -> str:
     Names that differ only in a number at their end and declare the same share a row.
     """
     table = Table("metric", "number", "better", "range", "unit", "least n", "needs", "columns", box=MARKDOWN)
-    for entry in METRICS.entries():
+    for shown, entry in METRICS.listing().items():
         try:
-            metric = METRICS.load(entry.name)
+            metric = METRICS.load_entry(entry)
         except RegistryError as error:
-            table.add_row(entry.name, str(error))
+            table.add_row(shown, str(error))
             continue
         facts = str(metric.minimum_n), ", ".join(sorted(metric.needs)), ", ".join(metric.columns)
         for names, value in _grouped(metric.values):
-            table.add_row(entry.name, names, _BETTER[value.higher_is_better], _range(value), value.unit, *facts)
+            table.add_row(shown, names, _BETTER[value.higher_is_better], _range(value), value.unit, *facts)
     return as_text(table).strip() + "\n"
 
 

@@ -40,9 +40,8 @@ def examine(names: Sequence[str] = ()) -> pd.DataFrame:
     """
     for name in names:
         METRICS.entry(name)
-    registered = [entry.name for entry in METRICS.entries()]
     with quiet():
-        return _table([row for name in dict.fromkeys(names or registered) for row in _attempt(name, _answers)])
+        return _table([row for name in dict.fromkeys(names or METRICS.listing()) for row in _attempt(name, _answers)])
 
 
 def with_features(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -111,7 +110,7 @@ def _answers(name: str) -> Iterator[dict[str, Any]]:
 def _attempt(name: str, cases: Any) -> list[dict[str, Any]]:
     try:
         return list(cases(name))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return [{"metric": name, "verdict": FAILS, "error": f"{type(error).__name__}: {error}"}]
 
 

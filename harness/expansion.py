@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.broken import warn_of_malformed
 from harness.errors import RegistryError, suggestion
 from harness.provenance import library_versions
 from harness.registry import METRICS, TASKS, TRAINERS, Registry
-from harness.study import Study, load_study
-from harness.trial import Component, Trial
-from harness.validation import Key, Table, build, check, plain, settings_of
+from harness.study import Study, home, load_study
+from harness.trial import Component, Trial, component
+from harness.validation import Key, Table, build, check, plain
 
 if TYPE_CHECKING:
     from metrics.base import Metric
     from trainers.decoding import Decoder
 
-TRAINER_KEYS = ("use", "optimization")
-TASK_KEYS = ("use", "model", "budget", "optimization", "decoders", "metrics")
-METRIC_KEYS = ("use",)
 _MODEL_SOURCES = ("fresh", "path", "hub")
 
 
@@ -48,18 +46,21 @@ def plan(study: str | Path | Study, overrides: Iterable[str] = ()) -> Plan:
 
     Raises:
         StudyError: if anything in it is unknown, missing or of the wrong type.
+        RegistryError: if ``SEQMATCH_STRICT`` is set and a plug-in is registered in a way that cannot be loaded.
     """
     loaded, key = load_study(study, overrides)
-    return _Expansion(loaded, key).plan()
+    for registry in (TRAINERS, TASKS, METRICS):
+        warn_of_malformed(registry)
+    return _Expansion(loaded, key, home(study)).plan()
 
 
 class _Expansion:
-    def __init__(self, study: Study, key: Key) -> None:
+    def __init__(self, study: Study, key: Key, folder: Path) -> None:
         from trainers.base import Budget, Optimization
         from trainers.decoding import Decoder
         from trainers.models import ModelSpec
 
-        self.study, self.key = study, key
+        self.study, self.key, self.folder = study, key, folder
         self.classes: dict[str, type] = {"model": ModelSpec, "budget": Budget, "optimization": Optimization}
         for name, cls in self.classes.items():
             check(cls, getattr(study, name), key / name)
@@ -70,11 +71,11 @@ class _Expansion:
         trainers = []
         for name, table in study.trainers.items():
             key = self.key / "trainers" / name
-            trainers.append((self._component(TRAINERS, name, table, key, TRAINER_KEYS), table, key))
+            trainers.append((self._component(TRAINERS, name, table, key), table, key))
         headlines, used = {}, set[str]()
         for name, table in study.tasks.items():
             key = self.key / "tasks" / name
-            task = self._component(TASKS, name, table, key, TASK_KEYS)
+            task = self._component(TASKS, name, table, key)
             metrics = self._metrics(task, table, key)
             used.update(metric.name for metric in metrics)
             headlines[name] = self._headline(metrics, key)
@@ -111,25 +112,18 @@ class _Expansion:
                 raise (self.key / "evaluation" / "metrics").error(problem)
         return Plan(study, tuple(trials), headlines)
 
-    def _component(
-        self, registry: Registry[Any], name: str, table: Table, key: Key, reserved: tuple[str, ...]
-    ) -> Component:
+    def _component(self, registry: Registry[Any], name: str, table: Table, key: Key) -> Component:
         """Load the class behind a table, and fill in its settings."""
         use = table.get("use", name)
         if not isinstance(use, str):
             raise (key / "use").error(f"must be a string, not {use!r}")
         try:
-            entry, cls = registry.entry(use), registry.load(use)
-            clash = sorted({*settings_of(cls)} & {*reserved})
-        except (RegistryError, TypeError) as error:
+            entry = registry.entry(use, folder=self.folder)
+            cls = registry.load_entry(entry)
+        except RegistryError as error:
             raise (key / "use" if "use" in table else key).error(str(error)) from error
-        if clash:
-            raise key.error(
-                f"{entry.target} of {entry.origin} has a setting named {clash[0]!r}, which a study uses otherwise"
-            )
-        settings = plain(build(cls, {k: v for k, v in table.items() if k not in reserved}, key, reserved))
-        use = entry.target if entry.distribution == "local file" else use
-        return Component(name=name, use=use, settings=settings, distribution=entry.distribution, version=entry.version)
+        settings = {k: v for k, v in table.items() if k not in registry.reserved}
+        return component(name, entry, build(cls, settings, key, registry.reserved))
 
     def _shared(self, name: str, *layers: tuple[Table, Key]) -> dict[str, Any]:
         """The study's model, budget or optimization, overridden by the tables that have one of their own."""
@@ -180,7 +174,7 @@ class _Expansion:
             shared = self.study.metrics.get(name, {})
             at = key / "metrics" / name if "metrics" in table else self.key / "metrics" / name
             merged = {**shared, **settings} if "metrics" in table else {**settings, **shared}
-            found.append(self._component(METRICS, name, merged, at, METRIC_KEYS))
+            found.append(self._component(METRICS, name, merged, at))
         return tuple(found)
 
     def _evaluation(self, metrics: Iterable[Component]) -> dict[str, Any]:

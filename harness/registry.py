@@ -1,22 +1,17 @@
 """Trainers, tasks and metrics by name: built in, from entry points of other distributions, or from a file.
 
-A name is loaded when it is used: listing imports none of them, so a broken plug-in hides no other.
+A name is loaded when it is used: listing imports none of them, so a broken plug-in hides no other. A built-in name
+always leads to the built-in, and ``distribution/name`` to what that distribution registers.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.metadata
-import importlib.util
-import inspect
-import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
+from harness.discovery import installed
+from harness.entries import OWN, Entry, file_entry, normalized
 from harness.errors import RegistryError, suggestion
 from harness.provenance import version
 
@@ -28,47 +23,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """Where a name leads.
-
-    Attributes:
-        kind: "trainer", "task" or "metric".
-        name: the registered name, or the path of a file entry.
-        target: ``module:Class``, or ``/path/to/file.py:Class``.
-        distribution: what provides it; "local file" for a file.
-        version: of the distribution; a digest of the content for a file.
-    """
-
-    kind: str
-    name: str
-    target: str
-    distribution: str
-    version: str
-
-    @property
-    def origin(self) -> str:
-        return f"{self.distribution} {self.version}"
-
-    def module(self) -> ModuleType:
-        """Import the module that defines the class."""
-        source = self.target.rpartition(":")[0]
-        if not source.endswith(".py"):
-            return importlib.import_module(source)
-        name = f"seqmatch_local_{Path(source).stem}_{hashlib.sha256(source.encode()).hexdigest()[:8]}_{self.version}"
-        if name not in sys.modules:
-            spec = importlib.util.spec_from_file_location(name, source)
-            if spec is None or spec.loader is None:
-                raise ImportError(f"{source} is no Python file")
-            sys.modules[name] = module = importlib.util.module_from_spec(spec)
-            try:
-                spec.loader.exec_module(module)
-            except BaseException:
-                del sys.modules[name]
-                raise
-        return sys.modules[name]
-
-
 class Registry(Generic[T]):
     """Lazy registry of one kind.
 
@@ -76,78 +30,77 @@ class Registry(Generic[T]):
         kind: "trainer", "task" or "metric".
         base: ``module:Class`` that every entry must derive from.
         builtin: names of this distribution, with their targets.
+        reserved: keys of a table of a study that are no settings of the class.
     """
 
-    def __init__(self, kind: str, base: str, builtin: Mapping[str, str]) -> None:
-        self.kind, self.base, self.builtin, self.group = kind, base, builtin, f"seqmatch.{kind}s"
+    def __init__(self, kind: str, base: str, builtin: Mapping[str, str], reserved: tuple[str, ...]) -> None:
+        self.kind, self.base, self.builtin, self.reserved = kind, base, builtin, reserved
 
     def entries(self) -> list[Entry]:
-        """All entries, the built-in ones first; two entries may claim one name."""
-        found = {
-            Entry(self.kind, name, target, "seqmatch", version("seqmatch")) for name, target in self.builtin.items()
-        }
-        for point in importlib.metadata.entry_points(group=self.group):
-            name, release = (point.dist.name, point.dist.version) if point.dist else ("unknown", "unknown")
-            found.add(Entry(self.kind, point.name, point.value, name, release))
-        order = list(self.builtin)
-        return sorted(
-            found,
-            key=lambda e: (
-                e.distribution != "seqmatch",
-                order.index(e.name) if e.name in order else 0,
-                e.name,
-                e.target,
-            ),
-        )
+        """All entries that may be loaded, the built-in ones first; two entries may claim one name."""
+        found = [entry for entry in installed(self.kind) if not entry.problem]
+        return [*map(self._built_in, self.builtin), *sorted(found, key=lambda entry: (entry.name, entry.origin))]
 
-    def entry(self, name: str, others: Iterable[str] = ()) -> Entry:
-        """Find a name, or ``path/to/file.py:Class``; imports nothing.
+    def malformed(self) -> list[Entry]:
+        """What other distributions register in a way that cannot be loaded."""
+        return [entry for entry in installed(self.kind) if entry.problem]
+
+    def listing(self) -> dict[str, Entry]:
+        """All entries, each under the shortest name that leads to it."""
+        entries = self.entries()
+        claims = [entry.name for entry in entries]
+        return {
+            entry.name if entry.distribution == OWN or claims.count(entry.name) == 1 else entry.qualified: entry
+            for entry in entries
+        }
+
+    def entry(self, name: str, others: Iterable[str] = (), folder: Path | None = None) -> Entry:
+        """Find a name, ``distribution/name``, or ``path/to/file.py:Class``; imports nothing.
 
         Args:
             name: what to find.
             others: names that are valid there too, for messages.
+            folder: what the path of a file is relative to; the current folder if not given.
 
         Raises:
-            RegistryError: if the name is unknown or claimed twice, or there is no such file.
+            RegistryError: if the name is unknown, malformed or claimed twice, or there is no such file.
         """
-        source, _, attribute = name.rpartition(":")
-        if source.endswith(".py"):
-            path = Path(source).resolve()
-            if not path.is_file():
-                raise RegistryError(f"{self.kind} {name!r}: there is no file {path}")
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-            return Entry(self.kind, name, f"{path}:{attribute}", "local file", digest)
-        entries = self.entries()
-        claims = [entry for entry in entries if entry.name == name]
-        if not claims:
-            valid = {*others, *(entry.name for entry in entries)}
+        if local := file_entry(self.kind, name, folder):
+            return local
+        owner, _, plain = name.rpartition("/")
+        if normalized(owner) in ("", OWN) and plain in self.builtin:
+            return self._built_in(plain)
+        entries, qualified = self.entries(), (normalized(owner), plain)
+
+        def claims(among: Iterable[Entry]) -> list[Entry]:
+            return [each for each in among if name == each.name or qualified == (each.distribution, each.name)]
+
+        found = claims(entries)
+        if len(found) > 1:
+            sides = " and by ".join(f"{entry.origin} ({entry.target})" for entry in found)
+            names = " or ".join(repr(entry.qualified) for entry in found)
+            raise RegistryError(f"{self.kind} {name!r} is registered by {sides}: write {names}")
+        if not found and (broken := claims(self.malformed())):
+            raise RegistryError(f"{broken[0].label} cannot be loaded: {broken[0].problem}")
+        if not found:
+            valid = {*others, *self.listing(), *(entry.qualified for entry in entries if owner)}
             raise RegistryError(f"unknown {self.kind} {name!r}{suggestion(name, valid)}")
-        if len(claims) > 1:
-            sides = " and by ".join(f"{entry.origin} ({entry.target})" for entry in claims)
-            raise RegistryError(f"{self.kind} {name!r} is registered by {sides}: uninstall one of them")
-        return claims[0]
+        return found[0]
 
     def load(self, name: str) -> type[T]:
         """Import the class behind a name.
 
         Raises:
-            RegistryError: if the name leads to no class of this kind, or importing it fails.
+            RegistryError: if the name leads to no class of this kind that a study can use, or importing it fails.
         """
-        entry = self.entry(name)
-        attribute = entry.target.rpartition(":")[2]
-        base_module, _, base_name = self.base.partition(":")
-        base = getattr(importlib.import_module(base_module), base_name)
-        label = f"{self.kind} {name!r} ({entry.target} of {entry.origin})"
-        try:
-            found = getattr(entry.module(), attribute)
-        except Exception as error:
-            raise RegistryError(f"{label} cannot be loaded: {type(error).__name__}: {error}") from error
-        if not (isinstance(found, type) and issubclass(found, base)):
-            raise RegistryError(f"{label} is not a subclass of {base_module}.{base_name}")
-        if inspect.isabstract(found):
-            missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
-            raise RegistryError(f"{label} is abstract: it does not define {missing}")
-        return cast("type[T]", found)
+        return self.load_entry(self.entry(name))
+
+    def load_entry(self, entry: Entry) -> type[T]:
+        """Import the class behind an entry, see ``load``."""
+        return cast("type[T]", entry.load(self.base, self.reserved))
+
+    def _built_in(self, name: str) -> Entry:
+        return Entry(self.kind, name, self.builtin[name], OWN, version(OWN))
 
 
 TRAINERS: Registry[Trainer] = Registry(
@@ -161,6 +114,7 @@ TRAINERS: Registry[Trainer] = Registry(
         "sequence_match": "trainers.sequence_match:SequenceMatch",
         "sequence_match_backspace": "trainers.sequence_match:SequenceMatchBackspace",
     },
+    reserved=("use", "optimization"),
 )
 TASKS: Registry[Task] = Registry(
     "task",
@@ -170,6 +124,7 @@ TASKS: Registry[Task] = Registry(
         "text": "tasks.text:Text",
         "language": "tasks.language:LanguageTask",
     },
+    reserved=("use", "model", "budget", "optimization", "decoders", "metrics"),
 )
 METRICS: Registry[Metric] = Registry(
     "metric",
@@ -184,4 +139,5 @@ METRICS: Registry[Metric] = Registry(
         "trajectories": "metrics.trajectories:Trajectories",
         "injected_errors": "metrics.injected_errors:InjectedErrors",
     },
+    reserved=("use",),
 )

@@ -21,8 +21,8 @@ from harness.store import Store
 from harness.stored import load_policy, prepared_again, stored_generations
 from harness.study import apply_override
 from harness.tables import long_table
-from harness.trial import Component, Trial
-from harness.validation import Key, build, plain
+from harness.trial import Component, Trial, component
+from harness.validation import Key, build
 from metrics.base import Metric, MetricError
 from metrics.joint import JointMetric
 
@@ -101,7 +101,7 @@ def remeasure(out: Path, name: str, overrides: Sequence[str] = ()) -> Remeasured
     settings = {task: components[task].settings for task in used}
     table = _in_order(trials, [results[~results["trial"].isin(finished)], long_table(rows)])
     table.attrs = {"metric": name, "settings": settings, "source": source_digest()}
-    file = name.rpartition(":")[2]
+    file = name.rpartition(":")[2].rpartition("/")[2]
     if not any(map(_compares, used.values())):
         return Remeasured(table, store.write_measured(file, table), None, None, tuple(notes))
     pairs = differences_table(differences)
@@ -120,11 +120,9 @@ def _components(trials: Sequence[Trial], name: str, overrides: Sequence[str]) ->
         use, settings = (known.use, copy.deepcopy(known.settings)) if known else (name, {})
         for override in overrides:
             apply_override(settings, override)
-        entry, cls = METRICS.entry(use, others), METRICS.load(use)
-        settings = plain(build(cls, settings, Key(f"metric {name!r}")))
-        components[task] = Component(
-            name=name, use=use, settings=settings, distribution=entry.distribution, version=entry.version
-        )
+        entry = METRICS.entry(use, others)
+        found = build(METRICS.load_entry(entry), settings, Key(f"metric {name!r}"))
+        components[task] = component(name, entry, found)
     return components
 
 

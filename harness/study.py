@@ -111,7 +111,8 @@ class Study:
         for name in (self.name, *self.decoders, *self.trainers, *self.tasks, *self.metrics):
             if not _NAME.fullmatch(name):
                 raise ValueError(
-                    f"name {name!r} must be letters, digits, '_', '-' and '.' only: it becomes a file name"
+                    f"name {name!r} must be letters, digits, '_', '-' and '.' only, since it becomes a file name; "
+                    f"what is registered as {name!r} can be named by `use`"
                 )
 
     @property
@@ -163,11 +164,24 @@ def load_study(study: str | Path | Study, overrides: Iterable[str] = ()) -> tupl
     return build(Study, table, key), key
 
 
+def home(study: str | Path | Study) -> Path:
+    """The folder that ``use = "file.py:Class"`` is relative to: that of the study's file.
+
+    For a study made in Python, or bundled with the harness, it is the current folder.
+    """
+    if isinstance(study, Study) or _is_name(study):
+        return Path()
+    return Path(study).parent
+
+
+def _is_name(study: str | Path) -> bool:
+    return isinstance(study, str) and not (study.endswith(".toml") or "/" in study or "\\" in study)
+
+
 def _locate(study: str | Path) -> Path:
-    text = str(study)
-    if isinstance(study, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
+    if not _is_name(study):
         return Path(study)
-    bundled = bundled_studies()
+    text, bundled = str(study), bundled_studies()
     if text not in bundled:
         raise StudyError(f"unknown study {text!r}{suggestion(text, bundled)}; a file's name must end in .toml")
     return bundled[text]

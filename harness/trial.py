@@ -10,6 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.entries import Entry
+from harness.validation import plain
+
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
@@ -17,7 +20,7 @@ class Component:
 
     Attributes:
         name: its name in the study.
-        use: its registered name, or ``/path/to/file.py:Class``.
+        use: the name of a built-in, ``distribution/name``, or ``/path/to/file.py:Class``.
         settings: all of them, defaults filled in, as JSON data.
         distribution, version: what provides it; for a file, "local file" and a digest of its content.
     """
@@ -29,8 +32,25 @@ class Component:
     version: str
 
     def content(self) -> dict[str, Any]:
-        """What can change a result; the folder of a local file cannot."""
+        """What can change a result; the folder of a local file cannot, and a distribution is named already."""
         return {**asdict(self), "use": Path(self.use).name}
+
+
+def component(name: str, entry: Entry, instance: object) -> Component:
+    """What a trial records of a trainer, task or metric.
+
+    Args:
+        name: its name in the study.
+        entry: where its class comes from.
+        instance: built from its settings.
+    """
+    return Component(
+        name=name,
+        use=entry.recorded,
+        settings=plain(instance),
+        distribution=entry.distribution,
+        version=entry.version,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,7 @@ def check(cls: type, table: object, key: Key, others: tuple[str, ...] = ()) -> T
     """
     if not isinstance(table, Mapping):
         raise key.error(f"must be a table, not {table!r}")
-    settings, hints = settings_of(cls), _hints(cls)
+    settings, hints = settings_of(cls), hints_of(cls)
     for name, value in table.items():
         if name not in settings:
             raise (key / str(name)).error(f"unknown key{suggestion(str(name), [*settings, *others])}")
@@ -85,7 +85,7 @@ def build(cls: type[T], table: object, key: Key, others: tuple[str, ...] = ()) -
         StudyError: as ``check``; also if a setting without a default is missing, or the class rejects the values.
     """
     table = check(cls, table, key, others)
-    hints, values = _hints(cls), {}
+    hints, values = hints_of(cls), {}
     for name, field in settings_of(cls).items():
         if name in table:
             values[name] = _convert(hints[name], table[name], key / name, complete=True)
@@ -108,7 +108,12 @@ def plain(instance: object) -> dict[str, Any]:
     return {name: convert(getattr(instance, name)) for name in settings_of(type(instance))}
 
 
-def _hints(cls: type) -> dict[str, Any]:
+def hints_of(cls: type) -> dict[str, Any]:
+    """The types of the fields of a dataclass.
+
+    Raises:
+        StudyError: if the name of a type is not known in its module.
+    """
     try:
         return typing.get_type_hints(cls, include_extras=True)
     except NameError as error:
