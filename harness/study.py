@@ -110,9 +110,9 @@ class Study:
                 raise ValueError(f"there are no {name}: add a table [{name}.NAME]")
         for name in (self.name, *self.decoders, *self.trainers, *self.tasks, *self.metrics):
             if not _NAME.fullmatch(name):
+                hint = f'; write use = "{name}" under a plain name' if "/" in name else ""
                 raise ValueError(
-                    f"name {name!r} must be letters, digits, '_', '-' and '.' only, since it becomes a file name; "
-                    f"what is registered as {name!r} can be named by `use`"
+                    f"name {name!r} must be letters, digits, '_', '-' and '.' only: it becomes a file name{hint}"
                 )
 
     @property
