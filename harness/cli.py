@@ -279,6 +279,34 @@ def doctor(
         raise typer.Exit(1)
 
 
+class PluginKind(enum.StrEnum):
+    """What ``new`` makes."""
+
+    TRAINER = "trainer"
+    TASK = "task"
+    METRIC = "metric"
+
+
+@app.command()
+def new(
+    kind: Annotated[PluginKind, typer.Argument(help="What the package is to register.")],
+    name: Annotated[str, typer.Argument(help="The name that studies will use.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder to make; seqmatch-NAME if not given.")
+    ] = None,
+) -> None:
+    """Write a package with a trainer, task or metric that works, its tests and a study, to be made your own."""
+    from harness.scaffold import write_package
+
+    package, folder = write_package(kind, name, out)
+    sys.stdout.write(
+        f"{folder} has the {kind} {name!r}, in {package.source}. Next:\n"
+        f"  cd {shlex.quote(str(folder))} && pip install -e .\n"
+        "  seqmatch run study.toml\n"
+        f"  seqmatch check {kind} {name}\n"
+    )
+
+
 @app.command()
 def assets() -> None:
     """Fetch the models and texts that the bundled studies use."""
