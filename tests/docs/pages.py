@@ -5,8 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,23 +24,27 @@ class Block:
         language: the word behind the opening fence.
         line: line of the page on which the content starts, from 1.
         content: what is between the fences.
+        file: the file that it is, where the line above begins with its name, as in "`study.toml`:".
     """
 
     language: str
     line: int
     content: str
+    file: str = ""
 
 
 def blocks(page: str) -> list[Block]:
     """All fenced blocks of a page."""
-    fences = re.finditer(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    return [Block(each[1], page[: each.start(2)].count("\n") + 1, each[2]) for each in fences]
+    fences = re.finditer(r"(?:^`([\w.]+)`[^\n]*:\n\n)?^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [Block(each[2], page[: each.start(3)].count("\n") + 1, each[3], each[1] or "") for each in fences]
 
 
 def run_python(path: Path) -> int:
     """Run the ```python blocks of a page in order, in one namespace, and compare what they print.
 
     A ```text block right behind a ```python block is what that one must print; without it, it must print nothing.
+    Blocks that are files are written to the current folder, where they are met. Lines of ```sh blocks are commands,
+    which run in this process; only where a ```text block is right behind, what they print is compared.
 
     Returns:
         The number of blocks that ran.
@@ -43,18 +52,39 @@ def run_python(path: Path) -> int:
     Raises:
         AssertionError: if a block prints something else; what a block raises goes through, with the page's lines.
     """
-    found, namespace, ran = blocks(path.read_text()), {"__name__": "page"}, 0
+    found, module, ran = blocks(path.read_text()), ModuleType("page"), 0
+    sys.modules["page"] = module  # where dataclasses look up what their annotations name
     for block, after in zip(found, [*found[1:], Block("", 0, "")], strict=True):
-        if block.language != "python":
+        if block.file:
+            Path(block.file).write_text(block.content)
+        if block.language not in ("python", "sh"):
             continue
-        code = compile("\n" * (block.line - 1) + block.content, str(path), "exec")
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(code, namespace)
+            if block.language == "python":
+                exec(compile("\n" * (block.line - 1) + block.content, str(path), "exec"), vars(module))
+            else:
+                command(block.content)
         expected = after.content if after.language == "text" else ""
-        assert printed.getvalue() == expected, f"{path}, line {block.line}: printed\n{printed.getvalue()}"
+        if expected or block.language == "python":
+            assert printed.getvalue() == expected, f"{path}, line {block.line}: printed\n{printed.getvalue()}"
         ran += 1
     return ran
+
+
+def command(lines: str) -> None:
+    """Run lines that begin with ``seqmatch``."""
+    from harness.cli import main
+
+    for line in lines.splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        assert program == "seqmatch", line
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", [program, *arguments])
+            try:
+                main()
+            except SystemExit as stop:
+                assert not stop.code, line
 
 
 def tables(page: str) -> list[list[list[str]]]:
