@@ -81,10 +81,12 @@ def command(lines: str) -> None:
         assert program == "seqmatch", line
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", [program, *arguments])
+            code: object = 0
             try:
                 main()
             except SystemExit as stop:
-                assert not stop.code, line
+                code = stop.code
+            assert not code, line
 
 
 def tables(page: str) -> list[list[list[str]]]:

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from plugins import TRAINER, install
+from distributions import TRAINER, install
 
 from harness import doctor
 

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from plugins import TRAINER, install
+from distributions import TRAINER, install
 from small_studies import small_study
 
 from harness.discovery import installed, package_digest

@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 import pytest
-from plugins import TRAINER, install
+from distributions import TRAINER, install
 from small_studies import small_study, toy
 
 from harness.entries import Entry
