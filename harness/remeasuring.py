@@ -101,7 +101,7 @@ def remeasure(out: Path, name: str, overrides: Sequence[str] = ()) -> Remeasured
     settings = {task: components[task].settings for task in used}
     table = _in_order(trials, [results[~results["trial"].isin(finished)], long_table(rows)])
     table.attrs = {"metric": name, "settings": settings, "source": source_digest()}
-    file = name.rpartition(":")[2].rpartition("/")[2]
+    file = name.rpartition(":")[2].replace("/", "-")
     if not any(map(_compares, used.values())):
         return Remeasured(table, store.write_measured(file, table), None, None, tuple(notes))
     pairs = differences_table(differences)

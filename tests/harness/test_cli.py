@@ -18,6 +18,7 @@ HEAVY = ("torch", "transformers", "pandas", "numpy", "matplotlib", "datasets", "
         ["measure", "--help"],
         ["compare", "--help"],
         ["gate", "--help"],
+        ["new", "--help"],
         *(["list", kind] for kind in ("trainers", "tasks", "metrics", "studies")),
     ],
 )
