@@ -6,6 +6,7 @@ files are read one by one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -63,7 +64,8 @@ def package_digest(module: str) -> str:
     files = sorted(home.rglob("*.py")) if spec.submodule_search_locations else [Path(spec.origin)]
     digest = hashlib.sha256()
     for path in files:
-        digest.update(path.relative_to(home).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        with contextlib.suppress(OSError):  # a dangling link, as an editor leaves beside a file that it has open
+            digest.update(path.relative_to(home).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 

@@ -81,7 +81,9 @@ class Entry:
         wanted = getattr(importlib.import_module(base_module), base_name)
         try:
             found = attrgetter(self.target.rpartition(":")[2])(self._module())
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # an import may also stop the program
             raise RegistryError(f"{self.label} cannot be loaded: {one_line(error)}") from error
         if not (isinstance(found, type) and issubclass(found, wanted)):
             raise RegistryError(f"{self.label} is not a subclass of {base_module}.{base_name}")

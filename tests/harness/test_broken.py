@@ -11,6 +11,7 @@ HEAD = "from dataclasses import dataclass\nfrom trainers.pretrained import Pretr
 FAULTS = {
     "raises": ("raise RuntimeError('two\\nlines')", "cannot be loaded: RuntimeError: two lines"),
     "stops": ("import sys\nsys.exit('no GPU')", "cannot be loaded: SystemExit: no GPU"),
+    "skips": ("import pytest\npytest.skip('not here', allow_module_level=True)", "cannot be loaded: Skipped: not here"),
     "typo": ("class Mine(:", "cannot be loaded: SyntaxError: "),
     "needs": ("import no_such_library", "cannot be loaded: ModuleNotFoundError: No module named 'no_such_library'"),
     "empty": ("", "cannot be loaded: AttributeError: "),

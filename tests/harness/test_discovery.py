@@ -89,6 +89,7 @@ def test_an_editable_install_has_another_version_after_any_of_its_files_changed(
     assert len(first) == len("0.1.0+") + 12
     (package / "__pycache__").mkdir()
     (package / "notes.txt").write_text("not code")
+    (package / ".#helper.py").symlink_to("somebody@somewhere.1234")
     assert found("edited")["mine"].version == first
     (package / "helper.py").write_text("A = 2\n")
     second = found("edited")["mine"].version
