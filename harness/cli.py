@@ -1,7 +1,7 @@
 """The command ``seqmatch``.
 
-Exit codes: 0 all is well, 1 a trial failed or is missing, a metric is wrong or a gate found a regression, 2 the request
-cannot be carried out, 3 a gate could not decide, 130 interrupted.
+Exit codes: 0 all is well, 1 a trial failed or is missing, a metric is wrong, a plug-in does not conform or a gate found
+a regression, 2 the request cannot be carried out, 3 a gate could not decide, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -39,6 +39,21 @@ class Kind(enum.StrEnum):
     TASKS = "tasks"
     METRICS = "metrics"
     STUDIES = "studies"
+
+
+class PluginKind(enum.StrEnum):
+    """What can be plugged in."""
+
+    TRAINER = "trainer"
+    TASK = "task"
+    METRIC = "metric"
+
+
+class CheckTier(enum.StrEnum):
+    """How much ``check`` checks."""
+
+    QUICK = "quick"
+    FULL = "full"
 
 
 @app.command()
@@ -279,14 +294,6 @@ def doctor(
         raise typer.Exit(1)
 
 
-class PluginKind(enum.StrEnum):
-    """What ``new`` makes."""
-
-    TRAINER = "trainer"
-    TASK = "task"
-    METRIC = "metric"
-
-
 @app.command()
 def new(
     kind: Annotated[PluginKind, typer.Argument(help="What the package is to register.")],
@@ -305,6 +312,36 @@ def new(
         "  seqmatch run study.toml\n"
         f"  seqmatch check {kind} {name}\n"
     )
+
+
+@app.command("check")
+def check_plugin(
+    kind: Annotated[PluginKind, typer.Argument(help="What to check.")],
+    name: Annotated[str, typer.Argument(help="As registered, or path/to/file.py:Class.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the plug-in, a.b=c.")
+    ] = None,
+    tier: Annotated[CheckTier, typer.Option(help="How much to check.")] = CheckTier.QUICK,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Check that a trainer, task or metric behaves: exit code 0 it conforms, 1 it does not."""
+    import json
+
+    from harness.study import apply_override
+    from harness.testing.battery import Tier
+    from harness.testing.running import run_checks
+
+    settings = dict[str, object]()
+    for override in overrides or ():
+        apply_override(settings, override)
+    report = run_checks(kind, name, settings, Tier(tier))
+    if as_json:
+        sys.stdout.write(f"{json.dumps(report.to_json(), indent=1)}\n")
+    else:
+        _print(report.layout())
+        sys.stdout.write(f"{report.summary}\n")
+    if not report.passed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -217,6 +217,9 @@ class Trainer:
     backspace: ClassVar[bool] = False
     """Whether the action space of the policy has ``<bksp>``."""
 
+    learns: ClassVar[bool] = True
+    """Whether ``fit`` is meant to change the policy; the conformance checks of learning are skipped if not."""
+
     def loss(self, policy: Policy, batch: Batch) -> Loss:
         """Return the loss of one (micro-)batch, summed over its action steps.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from trainers.base import Budget, Context, Trainer
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Pretrained(Trainer):
     """Returns the policy untouched."""
+
+    learns: ClassVar[bool] = False
 
     def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
         """Spend nothing."""

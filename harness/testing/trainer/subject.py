@@ -1,0 +1,128 @@
+"""A trainer with a small world to train in: a fresh policy, a few words to copy, and a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from harness.seeding import axis_seed, axis_seeds
+from harness.testing.subjects import Plugin
+from trainers.base import Budget, Context, Meter, Optimization, Trainer
+from trainers.models import FreshModel, ModelSpec, build_policy, tokenizer_for
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+    from trainers.policy import Policy
+
+WORDS = ("bad", "cab", "dab", "ace", "bed", "cafe", "deaf", "fade", "face", "bead", "dead", "fed")
+MAX_NEW_TOKENS, MAX_ACTIONS = 6, 24
+MODEL = FreshModel(
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=64,
+    max_position_embeddings=48,
+    merges=0,
+    alphabet="seen",
+)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training gave.
+
+    Attributes:
+        policy: what ``fit`` returned.
+        rows: of the learning curve.
+        meter: what was spent.
+        evaluated: optimiser steps after which ``context.evaluate`` was called.
+    """
+
+    policy: Policy
+    rows: list[dict[str, float]]
+    meter: Meter
+    evaluated: list[int]
+
+    @property
+    def losses(self) -> list[float]:
+        """The loss of every row that has one (nats per action step)."""
+        return [row["loss"] for row in self.rows if "loss" in row]
+
+
+@dataclass
+class TrainerSubject:
+    """A trainer to be checked.
+
+    Attributes:
+        plugin: where it comes from, and its settings.
+        model: what policies are made of.
+    """
+
+    plugin: Plugin[Trainer]
+    model: ModelSpec = field(default_factory=lambda: ModelSpec(fresh=MODEL))
+
+    def trainer(self, **settings: Any) -> Trainer:
+        """A new trainer, with further settings."""
+        return self.plugin.create(**settings)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """One token per letter of the words."""
+        return tokenizer_for(self.model, lambda: iter(WORDS), None)
+
+    def policy(self, seed: int = 0) -> Policy:
+        """A fresh policy with the trainer's action space; equal seeds give equal weights."""
+        backspace, init = self.plugin.cls.backspace, axis_seed(seed, "init")
+        return build_policy(self.model, self.tokenizer, backspace=backspace, seed=init)
+
+    def examples(self, count: int = len(WORDS)) -> Dataset:
+        """Words to be copied: columns ``prompt``, ``completion``, ``finished``; the last one is cut."""
+        from datasets import Dataset
+
+        words = [WORDS[index % len(WORDS)] for index in range(count)]
+        finished = [index < count - 1 or count == 1 for index in range(count)]
+        return Dataset.from_dict({"prompt": words, "completion": words, "finished": finished})
+
+    def fit(
+        self,
+        *,
+        budget: Budget | None = None,
+        examples: Dataset | None = None,
+        policy: Policy | None = None,
+        seeds: Mapping[str, int] | None = None,
+        trainer: Trainer | None = None,
+        **optimization: Any,
+    ) -> Fitted:
+        """Train a fresh policy on the words.
+
+        Args:
+            budget: 4 steps if not given.
+            examples: the words if not given.
+            policy: a fresh one if not given.
+            seeds: of all axes; those of seed 0 if not given.
+            trainer: a new one if not given.
+            **optimization: fields of ``Optimization``; 4 examples a step and a row of the curve for every step if not
+                given.
+        """
+        rows, evaluated, meter = list[dict[str, float]](), list[int](), Meter()
+        context = Context(
+            seeds=axis_seeds(0) if seeds is None else seeds,
+            optimization=Optimization(**{"batch_size": 4, "log_every": 1, **optimization}),
+            meter=meter,
+            max_new_tokens=MAX_NEW_TOKENS,
+            max_actions=MAX_ACTIONS,
+            error_tokens=("a", "b", "c", "d", "e", "f"),
+            report=lambda row: rows.append(dict(row)),
+            evaluate=lambda _: evaluated.append(meter.steps),
+        )
+        trained = (trainer or self.trainer()).fit(
+            policy or self.policy(),
+            self.examples() if examples is None else examples,
+            budget or Budget(steps=4),
+            context,
+        )
+        return Fitted(trained, rows, meter, evaluated)
