@@ -1,7 +1,7 @@
 """Checks of trainers; importing this module fills the battery."""
 
-from harness.testing.trainer import learning
+from harness.testing.trainer import budgets, learning, reproducibility
 from harness.testing.trainer.battery import TRAINER
 from harness.testing.trainer.subject import TrainerSubject
 
-__all__ = ["TRAINER", "TrainerSubject", "learning"]
+__all__ = ["TRAINER", "TrainerSubject", "budgets", "learning", "reproducibility"]

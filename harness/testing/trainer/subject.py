@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harness.seeding import axis_seed, axis_seeds
+from harness.testing.battery import skip
 from harness.testing.subjects import Plugin
 from trainers.base import Budget, Context, Meter, Optimization, Trainer
 from trainers.models import FreshModel, ModelSpec, build_policy, tokenizer_for
@@ -65,6 +66,15 @@ class TrainerSubject:
     plugin: Plugin[Trainer]
     model: ModelSpec = field(default_factory=lambda: ModelSpec(fresh=MODEL))
 
+    def with_class(self, cls: type[Trainer]) -> TrainerSubject:
+        """A subject with another class under the same settings."""
+        return TrainerSubject(replace(self.plugin, cls=cls), self.model)
+
+    def skip_unless_it_learns(self) -> None:
+        """End the check for a trainer that is not meant to change the policy."""
+        if not self.plugin.cls.learns:
+            skip("the trainer is not meant to change the policy (learns = False)")
+
     def trainer(self, **settings: Any) -> Trainer:
         """A new trainer, with further settings."""
         return self.plugin.create(**settings)
@@ -79,13 +89,33 @@ class TrainerSubject:
         backspace, init = self.plugin.cls.backspace, axis_seed(seed, "init")
         return build_policy(self.model, self.tokenizer, backspace=backspace, seed=init)
 
-    def examples(self, count: int = len(WORDS)) -> Dataset:
-        """Words to be copied: columns ``prompt``, ``completion``, ``finished``; the last one is cut."""
+    def examples(self, count: int = len(WORDS), *, finished: bool | None = None) -> Dataset:
+        """Words to be copied: columns ``prompt``, ``completion``, ``finished``; if not given, only the last is cut."""
         from datasets import Dataset
 
         words = [WORDS[index % len(WORDS)] for index in range(count)]
-        finished = [index < count - 1 or count == 1 for index in range(count)]
-        return Dataset.from_dict({"prompt": words, "completion": words, "finished": finished})
+        ends = [index < count - 1 or count == 1 if finished is None else finished for index in range(count)]
+        return Dataset.from_dict({"prompt": words, "completion": words, "finished": ends})
+
+    def context(
+        self,
+        *,
+        seeds: Mapping[str, int] | None = None,
+        meter: Meter | None = None,
+        report: Callable[[Mapping[str, float]], None] | None = None,
+        evaluate: Callable[[Policy], None] | None = None,
+        **optimization: Any,
+    ) -> Context:
+        """What the harness lends a trainer; see ``fit`` for the arguments."""
+        return Context(
+            seeds=axis_seeds(0) if seeds is None else seeds,
+            optimization=Optimization(**{"batch_size": 4, "log_every": 1, **optimization}),
+            meter=meter or Meter(),
+            max_new_tokens=MAX_NEW_TOKENS,
+            max_actions=MAX_ACTIONS,
+            error_tokens=("a", "b", "c", "d", "e", "f"),
+            **{name: call for name, call in {"report": report, "evaluate": evaluate}.items() if call},
+        )
 
     def fit(
         self,
@@ -93,9 +123,10 @@ class TrainerSubject:
         budget: Budget | None = None,
         examples: Dataset | None = None,
         policy: Policy | None = None,
-        seeds: Mapping[str, int] | None = None,
         trainer: Trainer | None = None,
-        **optimization: Any,
+        meter: Meter | None = None,
+        evaluate: Callable[[Policy], None] | None = None,
+        **context: Any,
     ) -> Fitted:
         """Train a fresh policy on the words.
 
@@ -103,26 +134,23 @@ class TrainerSubject:
             budget: 4 steps if not given.
             examples: the words if not given.
             policy: a fresh one if not given.
-            seeds: of all axes; those of seed 0 if not given.
             trainer: a new one if not given.
-            **optimization: fields of ``Optimization``; 4 examples a step and a row of the curve for every step if not
-                given.
+            meter: a new one if not given.
+            evaluate: called with the policy too, where the trainer asks for a measurement.
+            **context: ``seeds`` of all axes, those of seed 0 if not given; and fields of ``Optimization``: 4 examples a
+                step and a row of the curve for every step if not given.
         """
-        rows, evaluated, meter = list[dict[str, float]](), list[int](), Meter()
-        context = Context(
-            seeds=axis_seeds(0) if seeds is None else seeds,
-            optimization=Optimization(**{"batch_size": 4, "log_every": 1, **optimization}),
-            meter=meter,
-            max_new_tokens=MAX_NEW_TOKENS,
-            max_actions=MAX_ACTIONS,
-            error_tokens=("a", "b", "c", "d", "e", "f"),
-            report=lambda row: rows.append(dict(row)),
-            evaluate=lambda _: evaluated.append(meter.steps),
-        )
+        rows, evaluated, clocks = list[dict[str, float]](), list[int](), meter or Meter()
+
+        def measure(policy: Policy) -> None:
+            evaluated.append(clocks.steps)
+            if evaluate:
+                evaluate(policy)
+
         trained = (trainer or self.trainer()).fit(
             policy or self.policy(),
             self.examples() if examples is None else examples,
             budget or Budget(steps=4),
-            context,
+            self.context(meter=clocks, report=lambda row: rows.append(dict(row)), evaluate=measure, **context),
         )
-        return Fitted(trained, rows, meter, evaluated)
+        return Fitted(trained, rows, clocks, evaluated)
