@@ -1,6 +1,6 @@
 """Checks of trainers; importing this module fills the battery."""
 
-from harness.testing.trainer import budgets, learning, reproducibility
+from harness.testing.trainer import budgets, inputs, learning, masking, outcome, process, reproducibility
 from harness.testing.trainer.battery import TRAINER
 from harness.testing.trainer.subject import TrainerSubject
 
