@@ -43,7 +43,10 @@ def steps_end_training(subject: TrainerSubject) -> None:
 def tokens_end_training(subject: TrainerSubject) -> None:
     """Training ends with the first step that reaches the budget of tokens."""
     free = spending(subject, Budget(steps=STEPS))
-    for limit, stop in ((1, 1), *((clocks.tokens + more, step + more) for step, clocks in _inner(free) for more in (0, 1))):
+    for limit, stop in (
+        (1, 1),
+        *((clocks.tokens + more, step + more) for step, clocks in _inner(free) for more in (0, 1)),
+    ):
         taken = len(spending(subject, _starved(tokens=limit)))
         require(
             taken == stop,

@@ -22,7 +22,9 @@ def weights(policy: Policy) -> dict[str, Tensor]:
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:
     """Names of the tensors that are not bit-equal, or that only one side has."""
     both = before.keys() & after.keys()
-    return sorted((before.keys() ^ after.keys()) | {name for name in both if not torch.equal(before[name], after[name])})
+    return sorted(
+        (before.keys() ^ after.keys()) | {name for name in both if not torch.equal(before[name], after[name])}
+    )
 
 
 def largest_change(before: dict[str, Tensor], after: dict[str, Tensor]) -> float:

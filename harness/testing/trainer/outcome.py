@@ -52,7 +52,8 @@ def the_policy_is_ready_to_be_sampled(subject: TrainerSubject) -> None:
     found = subject.fit(policy=policy).policy.model
     names = [name or type(module).__name__ for name, module in found.named_modules() if module.training]
     require(
-        not names, f"{len(names)} modules are in training mode, {names[:1]} among them: call policy.model.eval() at the end"
+        not names,
+        f"{len(names)} modules are in training mode, {names[:1]} among them: call policy.model.eval() at the end",
     )
 
 
@@ -76,7 +77,8 @@ def gradients_are_freed(subject: TrainerSubject) -> None:
     policy = subject.fit().policy
     left = [name for name, each in policy.model.named_parameters() if each.grad is not None]
     require(
-        not left, f"{len(left)} weights still have a gradient, {left[:1]} among them: call optimizer.zero_grad() at the end"
+        not left,
+        f"{len(left)} weights still have a gradient, {left[:1]} among them: call optimizer.zero_grad() at the end",
     )
 
 
@@ -84,18 +86,19 @@ def gradients_are_freed(subject: TrainerSubject) -> None:
 def frozen_weights_stay_frozen(subject: TrainerSubject) -> None:
     """A weight that was frozen is not trained, and every ``requires_grad`` is as before."""
     policy = subject.policy()
-    frozen = policy.model.get_input_embeddings().weight
+    frozen: Tensor = policy.model.get_input_embeddings().weight  # type: ignore[assignment]
     frozen.requires_grad_(False)
     flags = {name: each.requires_grad for name, each in policy.model.named_parameters()}
     before = frozen.detach().clone()
     found = subject.fit(policy=policy).policy.model
     require(
-        torch.equal(before, found.get_input_embeddings().weight),
+        torch.equal(before, found.get_input_embeddings().weight),  # type: ignore[arg-type]
         "the input embeddings were frozen and changed: give the optimiser only parameters with requires_grad",
     )
     turned = [name for name, each in found.named_parameters() if each.requires_grad != flags.get(name)]
     require(
-        not turned, f"requires_grad of {len(turned)} weights was turned, {turned[:1]} among them: put it back at the end"
+        not turned,
+        f"requires_grad of {len(turned)} weights was turned, {turned[:1]} among them: put it back at the end",
     )
 
 

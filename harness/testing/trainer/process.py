@@ -127,7 +127,9 @@ def no_file_is_written(subject: TrainerSubject) -> None:
             subject.fit()
         left = sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*"))
         os.chdir("/")
-    require(not left, f"training wrote {', '.join(left[:5])} into the working directory: use tempfile, or write nothing")
+    require(
+        not left, f"training wrote {', '.join(left[:5])} into the working directory: use tempfile, or write nothing"
+    )
     require(
         not printed.getvalue(),
         f"training printed {printed.getvalue().splitlines()[:1]} on standard output, where the command writes tables and "

@@ -60,7 +60,8 @@ def an_instance_keeps_no_state(subject: TrainerSubject) -> None:
     subject.fit(trainer=used, seeds=axis_seeds(7), examples=subject.examples(5))
     found = difference(subject.fit(trainer=used), subject.fit())
     require(
-        not found, f"an instance that trained before, against a new one: {found}; keep state in fit(), not on the trainer"
+        not found,
+        f"an instance that trained before, against a new one: {found}; keep state in fit(), not on the trainer",
     )
 
 

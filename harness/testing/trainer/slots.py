@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,7 +29,8 @@ class Row:
     """One row of a forward pass in training that is an example: its prompt, then its completion.
 
     Attributes:
-        ids: token ids, padding included, shape ``(slots,)``.
+        ids: token ids, padding included, one per slot.
+        actions: the action taken at each slot but the last.
         start: slot of the first token.
         prompt: number of tokens of the prompt.
         end: slot after the last token of prompt, completion and, where it stands in the row, its end.
@@ -36,6 +38,7 @@ class Row:
     """
 
     ids: list[int]
+    actions: list[int]
     start: int
     prompt: int
     end: int
@@ -49,12 +52,15 @@ class Row:
 
     def erased(self, bksp: int | None) -> list[int]:
         """Slots of tokens that ``<bksp>`` takes back at once: the data has none, so they are noise."""
-        return [slot for slot in range(self.start + self.prompt, self.end - 1) if self.ids[slot + 1] == bksp]
+        return [slot for slot in range(self.start + self.prompt, self.end - 1) if self.actions[slot] == bksp]
 
     def favour(self, slot: int, action: int) -> float:
         """By how much the action is lowered, more (or, negative, raised) than its share in the sum over all actions."""
         gradient = self.gradients[slot]
-        return float(gradient[action] - gradient.sum() * self.logits[slot].softmax(-1)[action])
+        if not gradient.any():
+            return 0.0
+        possible = self.logits[slot].masked_fill(gradient == 0, -torch.inf).softmax(-1)
+        return float(gradient[action] - gradient.sum() * possible[action])
 
 
 def trained_rows(subject: TrainerSubject, examples: Dataset, **fit: Any) -> list[Row]:
@@ -65,46 +71,92 @@ def trained_rows(subject: TrainerSubject, examples: Dataset, **fit: Any) -> list
     policy = subject.policy()
     with _watched(policy) as passes:
         subject.fit(policy=policy, examples=examples, **fit)
-    if not any(bool(gradients.any()) for _, _, gradients in passes):
+    if not any(bool(each.gradients.any()) for each in passes):
         skip("no gradient was seen at the model's output layer")
     known = [
         (policy.encode(prompt), policy.encode(completion))
         for prompt, completion in zip(examples["prompt"], examples["completion"], strict=True)
     ]
-    rows = [
-        row
-        for ids, logits, gradients in passes
-        for each in zip(ids.tolist(), logits, gradients, strict=True)
-        if (row := _located(*each, known, policy))
-    ]
+    found = (
+        _located(*row, known, policy) for each in passes for row in zip(each.ids.tolist(), *each.per_row(), strict=True)
+    )
+    rows = [row for row in found if row]
     if not rows:
         skip("no row of the model's input is a prompt followed by its completion")
     return rows
 
 
-def _located(ids: list[int], logits: Tensor, gradients: Tensor, known: Any, policy: Policy) -> Row | None:
+def _taken(ids: list[int], positions: list[int] | None, bksp: int | None) -> list[int]:
+    """The actions of a row: ``<bksp>`` stands in the row, or shows in the positions, which go back by one."""
+    if positions is None or bksp is None:
+        return [*ids[1:]]
+    steps = [after - before for before, after in pairwise(positions)]
+    return [bksp if step <= 0 else token for step, token in zip(steps, ids[1:], strict=True)]
+
+
+def _located(
+    ids: list[int],
+    positions: list[int] | None,
+    logits: Tensor,
+    gradients: Tensor,
+    known: list[tuple[list[int], list[int]]],
+    policy: Policy,
+) -> Row | None:
     """The row as an example, if it is one: padding, perhaps a start token, the prompt, the completion, perhaps its end."""
     space = policy.actions
     outside = {space.start, space.eos, *space.forbidden}
     start = next((slot for slot, token in enumerate(ids) if token not in outside), len(ids))
     first = start - 1 if start and ids[start - 1] == space.start else start
     end = next((slot for slot in range(start, len(ids)) if ids[slot] in outside), len(ids))
-    body = ids[start:end]
+    actions = _taken(ids, positions, space.bksp)
     for prompt, completion in known:
-        walk = body[len(prompt) :]
-        if body[: len(prompt)] != prompt or (walk and walk[0] == space.bksp):
-            continue
-        if (walk if space.bksp is None else visible(walk, space.bksp)) == completion:
+        root = start + len(prompt) - 1
+        if ids[start : root + 1] == prompt and _text(actions[root : end - 1], space.bksp) == completion:
             ended = end + (end < len(ids) and ids[end] == space.eos)
-            return Row(ids, first, start - first + len(prompt), ended, logits, gradients)
+            return Row(ids, actions, first, root + 1 - first, ended, logits, gradients)
     return None
 
 
+def _text(actions: list[int], bksp: int | None) -> list[int] | None:
+    """What is visible after some actions; None if they erase the prompt."""
+    try:
+        return actions if bksp is None else visible(actions, bksp)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One forward pass with gradients.
+
+    Attributes:
+        ids: shape ``(rows, slots)``.
+        positions: as they were passed to the model, of the same shape; None if they were not.
+        logits, gradients: shape ``(rows, slots, actions)``.
+    """
+
+    ids: Tensor
+    positions: Tensor | None
+    logits: Tensor
+    gradients: Tensor
+
+    def per_row(self) -> tuple[Iterable[list[int] | None], Tensor, Tensor]:
+        """Positions, logits and gradients, row by row."""
+        positions = [None] * len(self.ids) if self.positions is None else self.positions.tolist()
+        return positions, self.logits, self.gradients
+
+
 @contextmanager
-def _watched(policy: Policy) -> Iterator[list[tuple[Tensor, Tensor, Tensor]]]:
-    """Collect ``(ids, logits, gradients)`` of every forward pass with gradients; the trainer may select slots."""
-    passes: list[tuple[Tensor, Tensor, Tensor]] = []
+def _watched(policy: Policy) -> Iterator[list[_Pass]]:
+    """Collect every forward pass with gradients; the trainer may select the slots whose logits it wants."""
+    passes: list[_Pass] = []
     open_pass: dict[str, Tensor] = {}
+
+    def read_positions(model: object, inputs: tuple[Any, ...], given: dict[str, Any]) -> None:
+        del model, inputs
+        open_pass.clear()
+        if isinstance(given.get("position_ids"), Tensor):
+            open_pass["positions"] = given["position_ids"].detach()
 
     def read_ids(layer: object, inputs: tuple[Tensor, ...]) -> None:
         del layer
@@ -131,11 +183,14 @@ def _watched(policy: Policy) -> Iterator[list[tuple[Tensor, Tensor, Tensor]]]:
         shape = (ids.numel(), output.shape[-1])
         logits = torch.zeros(shape).index_copy(0, slots, output.detach().reshape(-1, shape[1]).float())
         gradients = torch.zeros(shape)
-        passes.append((ids, logits.view(*ids.shape, -1), gradients.view(*ids.shape, -1)))
+        positions = open_pass.get("positions")
+        positions = None if positions is None else positions.expand_as(ids)
+        passes.append(_Pass(ids, positions, logits.view(*ids.shape, -1), gradients.view(*ids.shape, -1)))
         output.register_hook(lambda gradient: _add(gradients, slots, gradient.reshape(-1, shape[1])))
 
     head = policy.model.get_output_embeddings()
     handles = [
+        policy.model.register_forward_pre_hook(read_positions, with_kwargs=True),
         policy.model.get_input_embeddings().register_forward_pre_hook(read_ids),
         head.register_forward_pre_hook(tell_apart),
         head.register_forward_hook(note),

@@ -32,6 +32,10 @@ MODEL = FreshModel(
 )
 
 
+def _ignore(what: object) -> None:
+    del what
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What a training gave.
@@ -102,8 +106,8 @@ class TrainerSubject:
         *,
         seeds: Mapping[str, int] | None = None,
         meter: Meter | None = None,
-        report: Callable[[Mapping[str, float]], None] | None = None,
-        evaluate: Callable[[Policy], None] | None = None,
+        report: Callable[[Mapping[str, float]], None] = _ignore,
+        evaluate: Callable[[Policy], None] = _ignore,
         **optimization: Any,
     ) -> Context:
         """What the harness lends a trainer; see ``fit`` for the arguments."""
@@ -114,7 +118,8 @@ class TrainerSubject:
             max_new_tokens=MAX_NEW_TOKENS,
             max_actions=MAX_ACTIONS,
             error_tokens=("a", "b", "c", "d", "e", "f"),
-            **{name: call for name, call in {"report": report, "evaluate": evaluate}.items() if call},
+            report=report,
+            evaluate=evaluate,
         )
 
     def fit(
@@ -125,7 +130,7 @@ class TrainerSubject:
         policy: Policy | None = None,
         trainer: Trainer | None = None,
         meter: Meter | None = None,
-        evaluate: Callable[[Policy], None] | None = None,
+        evaluate: Callable[[Policy], None] = _ignore,
         **context: Any,
     ) -> Fitted:
         """Train a fresh policy on the words.
@@ -144,8 +149,7 @@ class TrainerSubject:
 
         def measure(policy: Policy) -> None:
             evaluated.append(clocks.steps)
-            if evaluate:
-                evaluate(policy)
+            evaluate(policy)
 
         trained = (trainer or self.trainer()).fit(
             policy or self.policy(),

@@ -1,0 +1,130 @@
+"""What a trainer's class declares: settings that a study can name, document, store and send to a worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import math
+import pickle
+from typing import Any
+
+from harness.errors import StudyError
+from harness.study import _NAME
+from harness.testing.battery import CheckError, require, skip
+from harness.testing.trainer.battery import TRAINER
+from harness.testing.trainer.subject import TrainerSubject
+from harness.validation import Key, build, plain, settings_of
+from trainers.base import Trainer
+
+
+@TRAINER.check()
+def the_class_is_a_frozen_dataclass(subject: TrainerSubject) -> None:
+    """The class is itself a frozen dataclass, whose fields are its settings."""
+    cls = subject.plugin.cls
+    own = "__dataclass_params__" in vars(cls)
+    require(
+        own and cls.__dataclass_params__.frozen,  # type: ignore[attr-defined]
+        f"decorate {cls.__name__} with @dataclass(frozen=True, kw_only=True): without it new settings are not seen",
+    )
+    for name in ("backspace", "learns"):
+        value = getattr(cls, name)
+        require(isinstance(value, bool), f"{name} is {value!r}: declare it as `{name}: ClassVar[bool] = True` or False")
+        require(name not in settings_of(cls), f"{name} is no setting: declare it as a ClassVar")
+
+
+@TRAINER.check()
+def the_methods_take_what_they_are_called_with(subject: TrainerSubject) -> None:
+    """``fit`` or ``loss`` is overridden, and both and ``prepare`` take the arguments of ``trainers.base.Trainer``."""
+    cls = subject.plugin.cls
+    require(
+        cls.fit is not Trainer.fit or cls.loss is not Trainer.loss, f"{cls.__name__} overrides neither loss() nor fit()"
+    )
+    for name in ("fit", "loss", "prepare"):
+        wanted = [each for each in inspect.signature(getattr(Trainer, name)).parameters if each != "self"]
+        try:
+            inspect.signature(getattr(cls, name)).bind(None, *wanted)
+        except TypeError as error:
+            raise CheckError(f"{name}() cannot be called as {name}({', '.join(wanted)}): {error}") from error
+
+
+@TRAINER.check()
+def the_name_can_stand_in_a_study(subject: TrainerSubject) -> None:
+    """The registered name is letters, digits, ``_``, ``-`` and ``.`` only: it becomes a file name."""
+    name = subject.plugin.entry.name
+    if ":" in name:
+        skip("the trainer is named by its file")
+    require(_NAME.fullmatch(name), f"{name!r} is no name a study takes: change the entry point of seqmatch.trainers")
+
+
+@TRAINER.check()
+def every_setting_is_documented(subject: TrainerSubject) -> None:
+    """The docstring of the class, or of a base that defines the setting, says what each setting means."""
+    cls = subject.plugin.cls
+    docs = "\n".join(vars(base).get("__doc__") or "" for base in cls.__mro__ if issubclass(base, Trainer))
+    section = [line.strip() for line in docs.splitlines()]
+    missing = [name for name in settings_of(cls) if not any(_names(line, name) for line in section if ":" in line)]
+    require(not missing, f"add {', '.join(missing)} under 'Attributes:' in the docstring of {cls.__name__}")
+
+
+def _names(line: str, setting: str) -> bool:
+    """Whether a line of a docstring, ``one, other: what they mean``, is about a setting."""
+    return setting in [name.strip(" `").split(" ")[0] for name in line.partition(":")[0].split(",")]
+
+
+@TRAINER.check()
+def settings_survive_a_study(subject: TrainerSubject) -> None:
+    """Settings written as JSON give an equal trainer again: a stored trial says what was run."""
+    trainer = subject.trainer()
+    text = json.dumps(plain(trainer))
+    try:
+        again = build(type(trainer), json.loads(text), Key("trainer"))
+    except StudyError as error:
+        raise CheckError(f"the settings {text} cannot be read back: {error}") from error
+    require(again == trainer, f"the settings {text} give {again}, not {trainer}: is a field changed in __post_init__?")
+
+
+@TRAINER.check()
+def a_trainer_can_be_pickled(subject: TrainerSubject) -> None:
+    """An instance survives pickling, as workers in other processes need."""
+    trainer = subject.trainer()
+    try:
+        again = pickle.loads(pickle.dumps(trainer))  # noqa: S301
+    except Exception as error:
+        raise CheckError(
+            f"it cannot be pickled: {type(error).__name__}: {error}; define the class in a module"
+        ) from error
+    require(again == trainer, f"pickled it comes back as {again}, not as {trainer}: let the fields be plain data")
+
+
+@TRAINER.check()
+def impossible_settings_are_refused_by_name(subject: TrainerSubject) -> None:
+    """A number that a setting cannot have is refused by a ValueError that names the setting."""
+    numbers = [
+        name for name, value in plain(subject.trainer()).items() if isinstance(value, float | int) and value is not True
+    ]
+    refused = dict[str, str]()
+    for name in numbers:
+        for value in (-1, math.nan):
+            problem = _refusal(subject.trainer(), name, value)
+            if problem is not None:
+                refused[name] = problem
+                require(name in problem, f"{name} = {value} is refused with {problem!r}: name the setting")
+    if not refused:
+        skip("no setting is refused at -1 or NaN")
+
+
+def _refusal(trainer: Trainer, name: str, value: float) -> str | None:
+    """The message with which a value is refused; None if it is accepted.
+
+    Raises:
+        CheckError: if it is refused by another exception than a ValueError.
+    """
+    own: Any = getattr(trainer, name)
+    try:
+        dataclasses.replace(trainer, **{name: type(own)(value) if isinstance(own, float) else value})
+    except ValueError as error:
+        return str(error)
+    except Exception as error:
+        raise CheckError(f"{name} = {value} raised {type(error).__name__}: {error}; raise a ValueError") from error
+    return None
