@@ -120,14 +120,14 @@ def the_meter_advances_step_by_step(subject: TrainerSubject) -> None:
     for clocks in meter.history:
         require(
             clocks.tokens > before.tokens and clocks.generated_tokens >= before.generated_tokens,
-            f"at step {clocks.steps} the tokens went from {before.tokens} to {clocks.tokens} and the generated ones from "
-            f"{before.generated_tokens} to {clocks.generated_tokens}: pass the tokens read to context.meter.train and "
+            f"at step {clocks.steps} the tokens went from {before.tokens} to {clocks.tokens} and the generated ones "
+            f"from {before.generated_tokens} to {clocks.generated_tokens}: pass the tokens read to context.meter.train and "
             "those sampled to context.meter.sample",
         )
         require(
             math.isfinite(clocks.flops) and clocks.flops > before.flops,
-            f"at step {clocks.steps} the FLOPs went from {before.flops} to {clocks.flops}: set context.meter.parameters "
-            "to policy.parameters before training",
+            f"at step {clocks.steps} the FLOPs went from {before.flops} to {clocks.flops}: set "
+            "context.meter.parameters to policy.parameters before training",
         )
         before = clocks
 

@@ -89,7 +89,7 @@ def a_trainer_can_be_pickled(subject: TrainerSubject) -> None:
     """An instance survives pickling, as workers in other processes need."""
     trainer = subject.trainer()
     try:
-        again = pickle.loads(pickle.dumps(trainer))  # noqa: S301
+        again = pickle.loads(pickle.dumps(trainer))
     except Exception as error:
         raise CheckError(
             f"it cannot be pickled: {type(error).__name__}: {error}; define the class in a module"

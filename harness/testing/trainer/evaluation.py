@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from harness.testing.battery import require, skip
@@ -15,6 +16,8 @@ from trainers.base import Budget
 from trainers.decoding import Decoder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from trainers.policy import Policy
 
 
@@ -50,7 +53,7 @@ def the_curve_agrees_with_the_meter(subject: TrainerSubject) -> None:
         wrong = [name for name in clocks if at and name in row and row[name] != getattr(at, name)]
         require(
             at and not wrong,
-            f"the row of step {row['step']} differs from the meter after that step in {', '.join(wrong) or 'its step'}: "
+            f"the row of step {row['step']} differs from the meter after it in {', '.join(wrong) or 'its step'}: "
             "report after context.meter.train",
         )
 
@@ -66,8 +69,8 @@ def rows_come_every_so_many_steps(subject: TrainerSubject) -> None:
 @TRAINER.check()
 def every_step_can_be_measured(subject: TrainerSubject) -> None:
     """``context.evaluate`` is called once after every optimiser step, and shows the policy as it is then."""
-    shown = list[dict[str, object]]()
-    fitted = subject.fit(budget=Budget(steps=5), evaluate=lambda policy: shown.append({**weights(policy)}))
+    shown = list[dict[str, Tensor]]()
+    fitted = subject.fit(budget=Budget(steps=5), evaluate=lambda policy: shown.append(weights(policy)))
     if not fitted.evaluated:
         skip("the trainer never calls context.evaluate: it is measured when it has ended, and not before")
     want = list(range(1, fitted.meter.steps + 1))
@@ -76,9 +79,7 @@ def every_step_can_be_measured(subject: TrainerSubject) -> None:
         f"context.evaluate was called when the meter showed steps {fitted.evaluated}, not {want}: call it once after "
         "context.meter.train",
     )
-    still = [
-        step for step, (one, other) in enumerate(zip(shown, shown[1:], strict=False), 1) if not changed(one, other)
-    ]  # type: ignore[arg-type]
+    still = [step for step, (one, other) in enumerate(pairwise(shown), 1) if not changed(one, other)]
     require(
         not still or not subject.plugin.cls.learns,
         f"the policy shown after step {still[:1]} is that of the step before: pass the policy that is being trained",

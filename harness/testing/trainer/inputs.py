@@ -52,7 +52,7 @@ def settings_are_not_changed(subject: TrainerSubject) -> None:
     names = _unequal(before, after) + _unequal(before_class, after_class)
     require(
         not names,
-        f"training changed {', '.join(names)} of the trainer: one instance may train many policies; keep state in fit()",
+        f"training changed {', '.join(names)} of the trainer: an instance may train many policies; keep state in fit()",
     )
 
 

@@ -82,7 +82,7 @@ def a_loss_is_a_sum_with_its_steps(subject: TrainerSubject) -> None:
     acts = int(bench.batch.data.acts.sum())
     require(
         loss.steps == acts,
-        f"steps is {loss.steps} for a batch in which the expert takes {acts} actions: return int(batch.data.acts.sum())",
+        f"steps is {loss.steps} for a batch with {acts} actions of the expert: return int(batch.data.acts.sum())",
     )
 
 

@@ -20,7 +20,7 @@ def prompts_are_not_trained_on(subject: TrainerSubject) -> None:
         inside = [slot for slot in row.pushed if slot < row.start + row.prompt - 1]
         require(
             not inside,
-            f"gradient flows at slots {inside} of a prompt of {row.prompt} tokens: mask the labels of all prompt tokens",
+            f"gradient flows at slots {inside} of a prompt of {row.prompt} tokens: mask the labels of prompt tokens",
         )
 
 
@@ -63,8 +63,8 @@ def noise_is_not_imitated(subject: TrainerSubject) -> None:
             favour = row.favour(slot - 1, row.ids[slot])
             require(
                 favour > -EPSILON,
-                f"the gradient raises the noise token in slot {slot} (by {-favour:.2e}): the environment wrote it, mask "
-                "its label out (Sequences.acts does)",
+                f"the gradient raises the noise token in slot {slot} (by {-favour:.2e}): the environment wrote it, "
+                "mask its label out (Sequences.acts does)",
             )
 
 

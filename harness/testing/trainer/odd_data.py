@@ -44,8 +44,8 @@ def no_examples_are_refused(subject: TrainerSubject) -> None:
         require(str(error), "the TrainerError for no examples has no message: say that there are none")
     except Exception as error:
         raise CheckError(
-            f"no examples raised {type(error).__name__}: {error}; raise trainers.base.TrainerError and say that there are "
-            "none"
+            f"no examples raised {type(error).__name__}: {error}; raise trainers.base.TrainerError and say that there "
+            "are none"
         ) from error
     else:
         raise CheckError("no examples were taken for a training: raise trainers.base.TrainerError")
@@ -77,3 +77,21 @@ def any_text_is_trained_on(subject: TrainerSubject) -> None:
     """Text may hold any character: accents, other scripts, emoji, white space."""
     model = ModelSpec(fresh=FreshModel(**{**vars(MODEL), "alphabet": "bytes"}))
     _trains(TrainerSubject(subject.plugin, model), "text of all kinds", _table(list(WORDS[:6]), list(TEXTS)))
+
+
+@TRAINER.check()
+def special_tokens_in_text_are_survived(subject: TrainerSubject) -> None:
+    """Text that spells a special token of the tokenizer is trained on, or refused by a TrainerError."""
+    names = ["<pad>", "<s>", "</s>"]
+    examples = _table(names, [f"bad{name}cab" for name in names])
+    try:
+        fitted = subject.fit(examples=examples)
+    except TrainerError:
+        return
+    except Exception as error:
+        raise CheckError(
+            f"text with {', '.join(names)} raised {type(error).__name__}: {error}; train on it, or raise "
+            "trainers.base.TrainerError and say which example it is"
+        ) from error
+    broken = [name for name, each in fitted.policy.model.named_parameters() if not each.isfinite().all()]
+    require(not broken, f"after training on text with {', '.join(names)}, {len(broken)} weights are not finite")

@@ -136,7 +136,7 @@ def the_policy_survives_a_folder(subject: TrainerSubject) -> None:
     require(loaded.actions == policy.actions, "the action space is another after it was saved and loaded")
     require(
         torch.equal(_logits(subject, policy), _logits(subject, loaded)),
-        "logits are others after the policy was saved and loaded: is part of what was learnt outside the model's weights?",
+        "logits are others after the policy was saved and loaded: is part of what was learnt outside the model?",
     )
     written = [
         each.generate(list(WORDS), Decoder(), 0, MAX_NEW_TOKENS, MAX_ACTIONS)["actions"].tolist()

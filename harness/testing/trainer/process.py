@@ -132,6 +132,6 @@ def no_file_is_written(subject: TrainerSubject) -> None:
     )
     require(
         not printed.getvalue(),
-        f"training printed {printed.getvalue().splitlines()[:1]} on standard output, where the command writes tables and "
-        "JSON: use context.report, or logging",
+        f"training printed {printed.getvalue().splitlines()[:1]} on standard output, where the command writes tables "
+        "and JSON: use context.report, or logging",
     )

@@ -120,6 +120,6 @@ def micro_batches_change_nothing(subject: TrainerSubject) -> None:
         gap = largest_change(whole, weights(subject.fit(accumulation=parts).policy))
         require(
             gap < NOISE,
-            f"with {parts} micro-batches per step a weight differs by {gap:.1e} from training without: sum the loss over "
-            "action steps, and divide by the number of steps of the whole batch once",
+            f"with {parts} micro-batches per step a weight differs by {gap:.1e} from training without: sum the loss "
+            "over action steps, and divide by the number of steps of the whole batch once",
         )

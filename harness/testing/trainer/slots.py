@@ -102,7 +102,7 @@ def _located(
     known: list[tuple[list[int], list[int]]],
     policy: Policy,
 ) -> Row | None:
-    """The row as an example, if it is one: padding, perhaps a start token, the prompt, the completion, perhaps its end."""
+    """The row as an example, if it is one: padding, perhaps a start token, prompt, completion, perhaps its end."""
     space = policy.actions
     outside = {space.start, space.eos, *space.forbidden}
     start = next((slot for slot, token in enumerate(ids) if token not in outside), len(ids))
