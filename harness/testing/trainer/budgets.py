@@ -121,8 +121,8 @@ def the_meter_advances_step_by_step(subject: TrainerSubject) -> None:
         require(
             clocks.tokens > before.tokens and clocks.generated_tokens >= before.generated_tokens,
             f"at step {clocks.steps} the tokens went from {before.tokens} to {clocks.tokens} and the generated ones "
-            f"from {before.generated_tokens} to {clocks.generated_tokens}: pass the tokens read to context.meter.train and "
-            "those sampled to context.meter.sample",
+            f"from {before.generated_tokens} to {clocks.generated_tokens}: pass the tokens read to context.meter.train "
+            "and those sampled to context.meter.sample",
         )
         require(
             math.isfinite(clocks.flops) and clocks.flops > before.flops,
@@ -159,19 +159,16 @@ def tokens_are_counted_in_full(subject: TrainerSubject) -> None:
     handle = policy.model.get_input_embeddings().register_forward_hook(
         lambda _, inputs, __: seen.append(inputs[0].numel())
     )
-    examples = subject.examples(4)
-    lengths = [
-        len(policy.prompt_ids(prompt)) + len(policy.encode(completion))
-        for prompt, completion in zip(examples["prompt"], examples["completion"], strict=True)
-    ]
+    examples = subject.examples(1).select([0] * 4)
+    length = len(policy.prompt_ids(examples["prompt"][0])) + len(policy.encode(examples["completion"][0]))
     try:
         meter = subject.fit(policy=policy, examples=examples).meter
     finally:
         handle.remove()
-    least = meter.steps * sum(lengths)
+    least = meter.steps * 4 * length
     require(
         least <= meter.tokens,
-        f"{meter.steps} steps over all 4 examples read at least {least} tokens, and the meter counts {meter.tokens}: "
+        f"{meter.steps} steps over 4 examples each read at least {least} tokens, and the meter counts {meter.tokens}: "
         "count prompts and completions of the whole batch",
     )
     require(

@@ -69,7 +69,7 @@ def rows_come_every_so_many_steps(subject: TrainerSubject) -> None:
 @TRAINER.check()
 def every_step_can_be_measured(subject: TrainerSubject) -> None:
     """``context.evaluate`` is called once after every optimiser step, and shows the policy as it is then."""
-    shown = list[dict[str, Tensor]]()
+    shown: list[dict[str, Tensor]] = []
     fitted = subject.fit(budget=Budget(steps=5), evaluate=lambda policy: shown.append(weights(policy)))
     if not fitted.evaluated:
         skip("the trainer never calls context.evaluate: it is measured when it has ended, and not before")

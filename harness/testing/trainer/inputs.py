@@ -44,7 +44,7 @@ def settings_are_not_changed(subject: TrainerSubject) -> None:
 
     def state() -> dict[str, Any]:
         own = {field.name: getattr(trainer, field.name) for field in fields(trainer)}
-        return copy.deepcopy({**getattr(trainer, "__dict__", {}), **own})
+        return {name: _copied(value) for name, value in {**getattr(trainer, "__dict__", {}), **own}.items()}
 
     before, before_class = state(), _plain_attributes(type(trainer))
     subject.fit(trainer=trainer)
@@ -71,6 +71,14 @@ def what_the_harness_lends_is_read_only(subject: TrainerSubject) -> None:
         if one != other
     ]
     require(not names, f"training changed {' and '.join(names)}: they are shared by all trials, and read-only")
+
+
+def _copied(value: Any) -> Any:
+    """A deep copy; what cannot be copied (a lock, say) stands for itself."""
+    try:
+        return copy.deepcopy(value)
+    except (TypeError, NotImplementedError):
+        return value
 
 
 def _plain_attributes(cls: type) -> dict[str, Any]:

@@ -40,6 +40,21 @@ def losses_are_finite(subject: TrainerSubject) -> None:
 
 
 @TRAINER.check()
+def the_loss_is_per_action(subject: TrainerSubject) -> None:
+    """The loss of the learning curve is in nats per action step: it does not grow with the batch."""
+    subject.skip_unless_it_learns()
+    examples = subject.examples(1).select([0] * 8)
+    small, large = (subject.fit(examples=examples, batch_size=size).losses[:1] for size in (2, 8))
+    if not small or not large:
+        skip("the learning curve has no loss")
+    require(
+        abs(small[0] - large[0]) < 0.1 + 0.5 * abs(small[0]),
+        f"on 2 copies of an example the first loss is {small[0]:.3f}, on 8 copies {large[0]:.3f}: divide the sum by the "
+        "number of action steps of the batch",
+    )
+
+
+@TRAINER.check()
 def training_makes_the_data_likelier(subject: TrainerSubject) -> None:
     """The negative log-likelihood of the training data falls."""
     subject.skip_unless_it_learns()

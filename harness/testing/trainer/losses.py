@@ -63,9 +63,8 @@ def _both(batch: Batch, change: Callable[[Sequences], Sequences]) -> Batch:
     return replace(batch, data=change(batch.data), rollouts=rollouts)
 
 
-def _rows(sequences: Sequences | None, rows: list[int]) -> Sequences | None:
-    """Some rows, None if there are none."""
-    return None if sequences is None or not rows else _each(sequences, lambda _, column: column[rows])
+def _rows(sequences: Sequences, rows: list[int]) -> Sequences:
+    return _each(sequences, lambda _, column: column[rows])
 
 
 @TRAINER.check()
@@ -111,36 +110,20 @@ def a_batch_is_the_sum_of_its_rows(subject: TrainerSubject) -> None:
     """The loss of a batch is the sum of the losses of its rows, and so are its steps."""
     bench = Bench(subject)
     batch, count = bench.batch, len(bench.batch.data.labels)
-    own = 0 if batch.rollouts is None else len(batch.rollouts.labels)
+    own = [] if batch.rollouts is None else list(range(len(batch.rollouts.labels)))
     singles = [
         replace(
             batch,
-            data=_each(batch.data, lambda _, column, row=row: column[[row]]),
-            rollouts=_rows(batch.rollouts, mine),
+            data=_rows(batch.data, [row]),
+            rollouts=_rows(batch.rollouts, own[row::count]) if batch.rollouts and own[row::count] else None,
         )
         for row in range(count)
-        for mine in [[index for index in range(own) if index % count == row]]
     ]
     gap = bench.gap(*singles)
     require(
         not gap,
         f"row by row {gap}: sum over action steps and divide by nothing, the loop divides once by the steps of all "
         "micro-batches",
-    )
-
-
-@TRAINER.check()
-def twice_the_data_is_twice_the_loss(subject: TrainerSubject) -> None:
-    """Every row twice gives twice the loss over twice the steps: a loss is normalised per action step."""
-    bench = Bench(subject)
-    twice = bench.loss(
-        _both(bench.batch, lambda sequences: _each(sequences, lambda _, column: torch.cat([column, column])))
-    )
-    once = bench.loss(bench.batch)
-    per_step = [float(loss.total.detach()) / loss.steps for loss in (once, twice)]
-    require(
-        math.isclose(*per_step, rel_tol=1e-4, abs_tol=1e-5),
-        f"per step the loss goes from {per_step[0]:.5f} to {per_step[1]:.5f} nats where every row stands twice",
     )
 
 

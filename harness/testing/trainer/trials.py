@@ -67,11 +67,11 @@ def interrupted_after(steps: int) -> Iterator[None]:
         if counted == steps:
             raise KeyboardInterrupt
 
-    Meter.train = train  # type: ignore[method-assign]
+    Meter.train = train  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        Meter.train = original  # type: ignore[method-assign]
+        Meter.train = original  # type: ignore[method-assign, assignment]
 
 
 def _same(one: pd.DataFrame, other: pd.DataFrame, what: str, advice: str) -> None:
@@ -109,7 +109,7 @@ def a_trial_runs_beside_another_trainer(subject: TrainerSubject) -> None:
 
 @TRAINER.check()
 def an_interrupted_study_resumes(subject: TrainerSubject) -> None:
-    """A run interrupted in the middle of a training, and run again, gives the table of one that was not, bit for bit."""
+    """A run that is interrupted in a training, and run again, gives the table of one that was not, bit for bit."""
     study = study_of(subject)
     with scratch() as folder:
         whole = run(study, folder / "whole")
