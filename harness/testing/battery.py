@@ -23,7 +23,7 @@ class CheckError(AssertionError):
     """The plug-in does not do what is promised in its name; the message says what was seen."""
 
 
-class CheckSkipped(Exception):  # noqa: N818: it is none
+class CheckSkipped(Exception):  # noqa: N818
     """The check does not apply to this plug-in; the message says why."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 import warnings
@@ -73,11 +72,13 @@ def run_check(check: Check[S], make: Callable[[], S]) -> Outcome:
 
 @contextmanager
 def _restored_process() -> Iterator[None]:
-    """What one check leaves behind is not what the next one finds: random states, folder, environment, threads."""
+    """What one check leaves behind is not what the next one finds: random states, folder, environment, settings."""
     import numpy as np
     import torch
 
-    folder, environment, threads = os.getcwd(), dict(os.environ), torch.get_num_threads()
+    from harness.testing.process_state import process_settings, restore_process, restore_torch, torch_settings
+
+    before, before_torch = process_settings(), torch_settings()
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with quiet(), warnings.catch_warnings(), torch.random.fork_rng():
@@ -85,7 +86,5 @@ def _restored_process() -> Iterator[None]:
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_num_threads(threads)
-        os.environ.clear()
-        os.environ.update(environment)
-        os.chdir(folder)
+        restore_torch(before_torch)
+        restore_process(before)

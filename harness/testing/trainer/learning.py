@@ -49,8 +49,8 @@ def the_loss_is_per_action(subject: TrainerSubject) -> None:
         skip("the learning curve has no loss")
     require(
         abs(small[0] - large[0]) < 0.1 + 0.5 * abs(small[0]),
-        f"on 2 copies of an example the first loss is {small[0]:.3f}, on 8 copies {large[0]:.3f}: divide the sum by the "
-        "number of action steps of the batch",
+        f"on 2 copies of an example the first loss is {small[0]:.3f}, on 8 copies {large[0]:.3f}: divide the sum by "
+        "the number of action steps of the batch",
     )
 
 

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,17 +35,42 @@ def study_of(subject: TrainerSubject, **changes: Any) -> Study:
         "seeds": 2,
         "model": {"fresh": plain(MODEL)},
         "budget": {"steps": STEPS},
-        "optimization": {"batch_size": 4, "log_every": 1},
+        "optimization": {"batch_size": 4, "log_every": 1, "learning_rate": 1e-2},
         "trainers": {"subject": {"use": use, **subject.plugin.settings}},
         "tasks": {"copying": {"use": TASK}},
     }
     return Study(**{**tables, **changes})
 
 
-def run(study: Study, folder: Path, workers: int = 1) -> pd.DataFrame:
-    """The long table without its seconds; what the run would show is not shown."""
+@dataclass(frozen=True)
+class Results:
+    """What a run leaves, without its seconds.
+
+    Attributes:
+        table: the long table.
+        curves: the learning curves, one trial below the other.
+    """
+
+    table: pd.DataFrame
+    curves: pd.DataFrame
+
+    @property
+    def states(self) -> list[str]:
+        """How trials of the trainer ended."""
+        return sorted(set(self.table.loc[self.table["trainer"] == "subject", "status"]))
+
+
+def run(study: Study, folder: Path, workers: int = 1) -> Results:
+    """Run a study; what the run would show is not shown."""
+    import pandas as pd
+
     with redirect_stderr(io.StringIO()):
-        return harness.run(study, folder, workers=workers).drop(columns="seconds")
+        table = harness.run(study, folder, workers=workers)
+    curves = [
+        pd.read_parquet(file).assign(trial=file.parent.name) for file in sorted(folder.glob("trials/*/curve.parquet"))
+    ]
+    both = table, pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
+    return Results(*(each.drop(columns="seconds", errors="ignore") for each in both))
 
 
 @contextmanager
@@ -71,14 +97,15 @@ def interrupted_after(steps: int) -> Iterator[None]:
     try:
         yield
     finally:
-        Meter.train = original  # type: ignore[method-assign, assignment]
+        Meter.train = original  # type: ignore[method-assign]
 
 
-def _same(one: pd.DataFrame, other: pd.DataFrame, what: str, advice: str) -> None:
-    """Fail unless two tables are equal, bit for bit."""
-    if one.equals(other):
+def _same(one: Results, other: Results, what: str, advice: str) -> None:
+    """Fail unless two runs gave the same, bit for bit."""
+    require(one.curves.equals(other.curves), f"{what}: the learning curves differ; {advice}")
+    if one.table.equals(other.table):
         return
-    rows = one.merge(other, on=["trial", "decoder", "metric"], suffixes=("", "_other"))
+    rows = one.table.merge(other.table, on=["trial", "decoder", "metric"], suffixes=("", "_other"))
     unequal = rows[rows["value"] != rows["value_other"]]
     seen = "their rows differ" if unequal.empty else "{metric} is {value} and {value_other}".format(**unequal.iloc[0])
     raise CheckError(f"{what}: {seen}; {advice}")
@@ -92,11 +119,11 @@ def a_trial_runs_beside_another_trainer(subject: TrainerSubject) -> None:
         table = run(
             study_of(subject, seeds=1, trainers={"reference": {"use": "mle"}, **study.trainers}), folder / "out"
         )
+    table = results.table
     found = table[table["trainer"] == "subject"]
-    states = sorted(set(found["status"]))
     require(
-        states == ["finished"],
-        f"the trial ended as {', '.join(states)}: run `seqmatch run` on a small study to see why",
+        results.states == ["finished"],
+        f"the trial ended as {', '.join(results.states)}: run `seqmatch run` on a small study to see why",
     )
     metrics = {name: set(table.loc[table["trainer"] == name, "metric"]) for name in ("reference", "subject")}
     lost = sorted(metrics["reference"] - metrics["subject"])
@@ -113,11 +140,13 @@ def an_interrupted_study_resumes(subject: TrainerSubject) -> None:
     study = study_of(subject)
     with scratch() as folder:
         whole = run(study, folder / "whole")
-        if not whole["step"].max() > 1:
+        if whole.states != ["finished"]:
+            skip(f"trials end as {', '.join(whole.states)} before they are interrupted")
+        steps = whole.table.groupby("seed")["step"].max()
+        if steps.max() < 2:
             skip("the trainer takes no second step, so there is no middle to interrupt it in")
-        first = int(whole.loc[whole["seed"] == 0, "step"].max())
         try:
-            with interrupted_after(first + 1):
+            with interrupted_after(int(steps[0]) + 1):
                 run(study, folder / "parts")
         except KeyboardInterrupt:
             pass

@@ -93,5 +93,5 @@ class NeverErases(BehavioralCloning):
 class ErasesEverything(BehavioralCloning):
     """Noise like the policy's own acts, more often than not: greedy decoding then writes and erases for ever."""
 
-    noise: float = 0.7
+    noise: float = 0.6
     noise_kind: str = "policy"  # type: ignore[assignment]

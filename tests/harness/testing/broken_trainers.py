@@ -139,9 +139,9 @@ class Listed(Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UsesMoreThreads(Base):
+class SetsThePrecision(Base):
     def after(self, policy: Policy, examples: Dataset, context: Context) -> None:
-        torch.set_num_threads(torch.get_num_threads() + 1)
+        torch.set_float32_matmul_precision("high")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +251,7 @@ class MovesWithoutLearning(Pretrained):
     def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
         if not context.meter.exhausted(budget):
             with torch.no_grad():
-                policy.model.get_input_embeddings().weight.add_(1)
+                policy.model.get_output_embeddings().weight.add_(1)
         return policy
 
 
@@ -300,12 +300,9 @@ class Remembers(Base):
 
 @dataclass(frozen=True, kw_only=True)
 class DrawsGlobally(Base):
-    def before(self, policy: Policy, examples: Dataset, context: Context) -> None:
-        with torch.random.fork_rng(), torch.no_grad():
-            policy.model.get_input_embeddings().weight.add_(0.01 * torch.rand(1))
-
-    def granted(self, budget: Budget) -> Budget:
-        return budget
+    def lent(self, context: Context, examples: Dataset) -> Context:
+        with torch.random.fork_rng():
+            return reordered(context, int(torch.randint(1000, ())))
 
 
 @dataclass(frozen=True, kw_only=True)

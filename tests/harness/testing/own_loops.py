@@ -67,12 +67,6 @@ class Own(Trainer):
     def seed_dropout(self, context: Context) -> None:
         torch.manual_seed(context.seeds["dropout"])
 
-    def before_step(self, policy: Policy, context: Context) -> None:
-        """A place for faults."""
-
-    def after_micro_batch(self, policy: Policy, context: Context) -> None:
-        """A place for faults."""
-
     def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
         columns = (examples["prompt"], examples["completion"], examples["finished"])
         data = [self.encode(policy, *example) for example in zip(*columns, strict=True)]
@@ -86,7 +80,6 @@ class Own(Trainer):
         with torch.random.fork_rng():
             self.seed_dropout(context)
             while not meter.exhausted(budget):
-                self.before_step(policy, context)
                 rng = np.random.default_rng([context.seeds["order"], meter.steps])
                 picked = [data[index] for index in rng.integers(len(data), size=settings.batch_size)]
                 parts = self.micro_batches(picked, context)
@@ -98,7 +91,6 @@ class Own(Trainer):
                     total = self.total(policy, *self.pad(policy, part))
                     (total / divisor).backward()
                     sums += float(total.detach())
-                    self.after_micro_batch(policy, context)
                 optimizer.step()
                 optimizer.zero_grad()
                 meter.train(self.tokens(picked))
@@ -108,6 +100,7 @@ class Own(Trainer):
         return policy
 
 
+@dataclass(frozen=True, kw_only=True)
 class Narrow(Own):
     """Its loss takes no batch, though its fit never calls it."""
 
@@ -117,9 +110,10 @@ class Narrow(Own):
 
 @dataclass(frozen=True, kw_only=True)
 class CountsMicroBatches(Own):
-    def after_micro_batch(self, policy: Policy, context: Context) -> None:
-        if context.optimization.accumulation > 1:
-            context.meter.steps += 1
+    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
+        policy = super().fit(policy, examples, budget, context)
+        context.meter.steps *= context.optimization.accumulation
+        return policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +137,9 @@ class Sums(Own):
 @dataclass(frozen=True, kw_only=True)
 class TrainsOnPrompts(Own):
     def encode(self, policy: Policy, prompt: str, completion: str, finished: bool) -> Encoded:
-        ids, _ = super().encode(policy, prompt, completion, finished)
-        return ids, ids
+        ids, labels = super().encode(policy, prompt, completion, finished)
+        last = len(policy.prompt_ids(prompt)) - 1
+        return ids, [*labels[:last], ids[last], *labels[last + 1 :]]
 
 
 @dataclass(frozen=True, kw_only=True)
