@@ -61,9 +61,10 @@ def the_name_can_stand_in_a_study(subject: TrainerSubject) -> None:
 def every_setting_is_documented(subject: TrainerSubject) -> None:
     """The docstring of the class, or of a base that defines the setting, says what each setting means."""
     cls = subject.plugin.cls
-    docs = "\n".join(vars(base).get("__doc__") or "" for base in cls.__mro__ if issubclass(base, Trainer))
-    section = [line.strip() for line in docs.splitlines()]
-    missing = [name for name in settings_of(cls) if not any(_names(line, name) for line in section if ":" in line)]
+    bases = [base for base in cls.__mro__ if issubclass(base, Trainer)]
+    sections = [(vars(base).get("__doc__") or "").partition("Attributes:")[2] for base in bases]
+    lines = [line for section in sections for line in section.splitlines() if ":" in line]
+    missing = [name for name in settings_of(cls) if not any(_names(line, name) for line in lines)]
     require(not missing, f"add {', '.join(missing)} under 'Attributes:' in the docstring of {cls.__name__}")
 
 

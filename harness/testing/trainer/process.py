@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -48,15 +47,18 @@ def settings_of_the_process_are_left_alone(subject: TrainerSubject) -> None:
 def no_file_is_written(subject: TrainerSubject) -> None:
     """Training writes no file into the working directory."""
     with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        subject.fit()
+        with chdir(folder):
+            subject.fit()
         left = sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*"))
-        os.chdir("/")
-    require(
-        not left, f"training wrote {', '.join(left[:5])} into the working directory: use tempfile, or write nothing"
-    )
-    require(
-        not printed.getvalue(),
-        f"training printed {printed.getvalue().splitlines()[:1]} on standard output, where the command writes tables "
-        "and JSON: use context.report, or logging",
-    )
+    found = ", ".join(left[:5])
+    require(not left, f"training wrote {found} into the working directory: use tempfile, or write nothing")
+
+
+@TRAINER.check()
+def nothing_is_printed(subject: TrainerSubject) -> None:
+    """Training prints nothing on standard output, where the command writes tables and JSON."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        subject.fit()
+    lines = printed.getvalue().splitlines()
+    require(not lines, f"training printed {lines[:1]} on standard output: use context.report, or logging")

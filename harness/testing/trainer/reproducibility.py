@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import tempfile
-from pathlib import Path
+from contextlib import chdir
 
 import numpy as np
 import torch
@@ -104,10 +103,7 @@ def global_random_state_is_left_alone(subject: TrainerSubject) -> None:
 def the_folder_does_not_matter(subject: TrainerSubject) -> None:
     """Training in another working directory gives the same."""
     first = subject.fit()
-    with tempfile.TemporaryDirectory() as folder:
-        elsewhere = Path(folder) / "elsewhere"
-        elsewhere.mkdir()
-        os.chdir(elsewhere)
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
         found = difference(first, subject.fit())
     require(not found, f"in another working directory: {found}; name files relative to the module, not to the folder")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -114,17 +115,17 @@ def _same(one: Results, other: Results, what: str, advice: str) -> None:
 @TRAINER.check()
 def a_trial_runs_beside_another_trainer(subject: TrainerSubject) -> None:
     """In a study beside ``mle``, both trainers' trials finish with the same numbers in the table."""
+    trainers = {"reference": {"use": "mle"}, **study_of(subject).trainers}
     with scratch() as folder:
-        study = study_of(subject, seeds=1)
-        table = run(
-            study_of(subject, seeds=1, trainers={"reference": {"use": "mle"}, **study.trainers}), folder / "out"
-        )
-    table = results.table
-    found = table[table["trainer"] == "subject"]
+        results = run(study_of(subject, seeds=1, trainers=trainers), folder / "out")
+        records = [json.loads(file.read_text()) for file in folder.glob("out/trials/subject-*/trial.json")]
+    problems = [record["traceback"].strip().splitlines()[-1] for record in records if record.get("traceback")]
     require(
         results.states == ["finished"],
-        f"the trial ended as {', '.join(results.states)}: run `seqmatch run` on a small study to see why",
+        f"the trial ended as {', '.join(results.states)}: {'; '.join(problems) or 'no record'}",
     )
+    table = results.table
+    found = table[table["trainer"] == "subject"]
     metrics = {name: set(table.loc[table["trainer"] == name, "metric"]) for name in ("reference", "subject")}
     lost = sorted(metrics["reference"] - metrics["subject"])
     require(not lost, f"the table lacks {', '.join(lost)} for the trainer")
