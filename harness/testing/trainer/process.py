@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from typing import Any
 
