@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from harness.assets import resolve
 from harness.registry import METRICS, TASKS, TRAINERS, Entry, Registry
 from harness.testing.battery import Battery
-from harness.validation import Key, build, check
+from harness.validation import Key, build
 
 if TYPE_CHECKING:
     from metrics.base import Metric
@@ -43,10 +43,10 @@ def find(registry: Registry[T], name: str, settings: Mapping[str, Any]) -> Plugi
     """Load a plug-in, and see that it takes the settings.
 
     Raises:
-        StudyError: if there is no such plug-in, it cannot be loaded, or a setting is unknown or of the wrong type.
+        StudyError: if there is no such plug-in, it cannot be loaded, or a setting is unknown or wrong.
     """
     found = Plugin(registry.entry(name), registry.load(name), settings)
-    check(found.cls, settings, Key(f"{registry.kind} {name!r}"))
+    found.create()
     return found
 
 
