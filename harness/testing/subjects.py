@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from harness.assets import resolve
 from harness.registry import METRICS, TASKS, TRAINERS, Entry, Registry
 from harness.testing.battery import Battery
-from harness.validation import Key, build
+from harness.validation import Key, build, plain
 
 if TYPE_CHECKING:
     from metrics.base import Metric
@@ -33,10 +33,16 @@ class Plugin(Generic[T]):
     cls: type[T]
     settings: Mapping[str, Any]
 
+    @property
+    def address(self) -> str:
+        """A name under which another process, or a study, finds it from any folder."""
+        return self.entry.target if self.entry.distribution == "local file" else self.entry.name
+
     def create(self, **settings: Any) -> T:
-        """A new instance, with further settings."""
+        """A new instance, with further settings; assets are resolved, those that defaults name too."""
         key = Key(f"{self.entry.kind} {self.entry.name!r}")
-        return build(self.cls, resolve({**self.settings, **settings}), key)
+        chosen = build(self.cls, {**self.settings, **settings}, key)
+        return build(self.cls, resolve(plain(chosen)), key)
 
 
 def find(registry: Registry[T], name: str, settings: Mapping[str, Any]) -> Plugin[T]:
