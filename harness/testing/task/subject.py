@@ -121,6 +121,8 @@ class TaskSubject:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of texts, without special tokens."""
+        if not texts:
+            return []
         ids: list[list[int]] = self.prepared.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return ids
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import harness
@@ -20,6 +18,7 @@ from harness.testing.battery import Tier, require
 from harness.testing.generations import written
 from harness.testing.task.battery import TASK
 from harness.testing.task.subject import CONTEXT, TaskSubject
+from harness.testing.tracebacks import last_lines
 from trainers.decoding import Decoder
 from trainers.models import build_policy
 
@@ -62,7 +61,7 @@ def a_study_on_it_finishes(subject: TaskSubject) -> None:
     """A study of an untrained policy on the task gives a number for every metric."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         results = harness.run(_study(subject), folder)
-        problem = next(_tracebacks(Path(folder)), "")
+        problem = next(last_lines(Path(folder)), "")
     require(set(results["status"]) == {"finished"}, f"the trial of an untrained policy failed: {problem}")
     require(results["metric"].notna().all(), "no metric reported a number")
 
@@ -70,10 +69,3 @@ def a_study_on_it_finishes(subject: TaskSubject) -> None:
 def _study(subject: TaskSubject) -> Study:
     table = {"use": subject.plugin.address, **subject.plugin.settings, **subject.sizes}
     return Study(name="check", model=MODEL, budget={"steps": 1}, trainers={"pretrained": {}}, tasks={"subject": table})
-
-
-def _tracebacks(folder: Path) -> Iterator[str]:
-    """Last lines of the tracebacks of failed trials."""
-    for path in folder.rglob("trial.json"):
-        if traceback := json.loads(path.read_text()).get("traceback"):
-            yield traceback.strip().splitlines()[-1]

@@ -199,7 +199,7 @@ class OtherCorpus(Fine):
 class Remembers(Fine):
     def examples(self, split: Split, tokenizer: Tokenizer) -> Dataset:
         table = super().examples(split, tokenizer)
-        return self.__dict__.setdefault(split, table)
+        return self.__dict__.setdefault(f"table of {split}", table)
 
 
 class Hashes(Fine):
@@ -214,7 +214,7 @@ class Controls(Fine):
 
 class CutsWords(Fine):
     def pairs(self, split: str) -> list[tuple[str, str]]:
-        return [(word[:3], word[3:]) for word in self.words(split)]
+        return [(word[:7], word[7:]) for word in self.words(split)]
 
 
 class OtherLetters(Fine):
