@@ -15,7 +15,7 @@ from metrics.base import MetricError
 @METRIC.check()
 def numbers_are_finite_and_within_their_ranges(subject: MetricSubject) -> None:
     """Every number that is reported is declared, finite, and within its range."""
-    numbers = subject.compute()
+    numbers = subject.ordinary
     require(isinstance(numbers, dict), f"compute returns a {type(numbers).__name__}: return numbers by name")
     subject.require_sound(numbers, "ordinary generations")
 
@@ -24,7 +24,9 @@ def numbers_are_finite_and_within_their_ranges(subject: MetricSubject) -> None:
 def the_headline_number_is_reported(subject: MetricSubject) -> None:
     """The first number that a leaderboard shows is there for ordinary generations."""
     cls = subject.plugin.cls
-    name, numbers = next(iter([*cls.headline, *cls.values])), subject.compute()
+    if not cls.values:
+        skip("the metric declares no number")
+    name, numbers = next(iter([*cls.headline, *cls.values])), subject.ordinary
     require(
         name in numbers,
         f"{name}, which a leaderboard would show, is not among {', '.join(numbers) or 'the numbers: there are none'}; "
@@ -35,7 +37,7 @@ def the_headline_number_is_reported(subject: MetricSubject) -> None:
 @METRIC.check()
 def sample_errors_are_not_negative(subject: MetricSubject) -> None:
     """Sample errors are at least 0, or NaN where they are not known."""
-    for name, number in subject.compute().items():
+    for name, number in subject.ordinary.items():
         error = getattr(number, "standard_error", math.nan)
         require(
             math.isnan(error) or 0 <= error < math.inf,

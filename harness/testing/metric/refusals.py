@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from harness.testing.battery import require, skip
 from harness.testing.metric.battery import METRIC
 from harness.testing.metric.subject import MetricSubject
 from harness.testing.metric.world import ODD_TEXTS
-from metrics.base import MetricError
+from metrics.base import MetricError, Need
 
 TEXTS = ("prompt", "completion", "reference")
 LONG = 3000
@@ -24,8 +25,8 @@ NO_TEXTS = (None, b"ab", 3.5, float("nan"), np.nan, "a\ud800")
 def too_few_generations_are_an_error(subject: MetricSubject) -> None:
     """Fewer generations than minimum_n are a MetricError that names both numbers."""
     least = subject.plugin.cls.minimum_n
-    if not least:
-        skip("minimum_n is 0")
+    if least < 1:
+        skip(f"minimum_n is {least}")
     message = subject.refusal(subject.generations()[: least - 1])
     require(message is not None, f"{least - 1} generations are measured, and minimum_n is {least}: {_CALL_CHECK}")
     said = str(message)
@@ -41,7 +42,9 @@ def a_missing_column_is_an_error(subject: MetricSubject) -> None:
     if not subject.plugin.cls.columns:
         skip("the metric reads no column")
     for column in subject.plugin.cls.columns:
-        _require_refusal(subject, f"the column {column!r}", column, subject.generations().drop(columns=column))
+        if column in subject.world.table:
+            table = subject.generations().drop(columns=column)
+            _require_refusal(subject, f"without the column {column!r}", column, table)
 
 
 @METRIC.check()
@@ -49,7 +52,7 @@ def a_missing_need_is_an_error(subject: MetricSubject) -> None:
     """Each need that a context does not have is a MetricError that names it."""
     if not subject.plugin.cls.needs:
         skip("the metric needs nothing but generations")
-    for need in sorted(subject.plugin.cls.needs):
+    for need in sorted(subject.plugin.cls.needs & set(get_args(Need))):
         try:
             message = subject.refusal(context=subject.context(**{need: None}))
         except Exception as error:

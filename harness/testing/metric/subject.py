@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from harness.testing.battery import require
 from harness.testing.metric.world import World, language_world, words_world
-from harness.testing.subjects import Plugin
+from harness.testing.subjects import Plugin, metric_of
+from harness.trial import canonical
 from metrics.base import Metric, MetricContext, MetricError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS = 60
+ROWS = 24
 """Generations, where the metric does not ask for more."""
 CLOSE = 1e-9
 
@@ -43,8 +46,6 @@ class MetricSubject:
 
     def generations(self) -> pd.DataFrame:
         """The ordinary generations, a copy."""
-        import copy
-
         table = self.world.table.copy()
         for column in ("completion_ids", "actions", "action_texts"):
             table[column] = [copy.copy(each) for each in table[column]]
@@ -64,6 +65,11 @@ class MetricSubject:
         return (metric or self.metric()).compute(
             self.generations() if generations is None else generations, context or self.context()
         )
+
+    @property
+    def ordinary(self) -> dict[str, float]:
+        """What the metric reports of the ordinary generations."""
+        return dict(_ordinary(self.plugin.address, self.plugin.entry.version, canonical(self.plugin.settings)))
 
     def refusal(self, generations: pd.DataFrame | None = None, context: MetricContext | None = None) -> str | None:
         """The message of the MetricError that the metric raises; None: it raises none."""
@@ -91,6 +97,17 @@ def differences(first: Mapping[str, float], second: Mapping[str, float], toleran
     found = []
     for name in dict.fromkeys([*first, *second]):
         one, other = first.get(name), second.get(name)
-        if one is None or other is None or not (one == other or math.isclose(one, other, rel_tol=tolerance)):
+        if one is None or other is None or not _close(one, other, tolerance):
             found.append(f"{name} {one} and {other}")
     return ", ".join(found)
+
+
+def _close(one: float, other: float, tolerance: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=tolerance)
+
+
+@lru_cache(maxsize=2)
+def _ordinary(address: str, version: str, settings: str) -> dict[str, float]:
+    """What a metric reports of the ordinary generations, once per process: a feature model takes seconds."""
+    del version  # a file that was changed is another metric
+    return MetricSubject(metric_of(address, json.loads(settings))).compute()

@@ -1,20 +1,542 @@
-from collections.abc import Mapping
+"""A metric that conforms, and one for each way not to: named by the path of this file."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import random
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, count
+from pathlib import Path
 from typing import ClassVar
-from metrics.base import *
+
+import numpy as np
+import pandas as pd
+
+from metrics.base import Estimate, KnownAnswer, Metric, MetricContext, MetricError, Need, Series, Value
+from metrics.joint import Difference, JointMetric, JointResult
+
+calls = count(1)
+
+
+def share(completion: str, reference: str) -> float:
+    same = sum(one == other for one, other in zip(completion, reference, strict=False))
+    return same / max(len(completion), len(reference), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clashes(Metric):
-    values: ClassVar[Mapping[str, Value]] = {"accuracy": Value(True, (0, 1))}
+class Fine(Metric):
+    """Share of letters that are right, place by place.
 
-    def compute(self, generations, context):
-        raise MetricError("not these generations")
+    Attributes:
+        power: to which shares are raised.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("completion", "reference")
+    values: ClassVar[Mapping[str, Value]] = {"letters_right": Value(True, (0, 1))}
+
+    power: float = 1.0
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        self.check(generations, context)
+        return {"letters_right": self.score(generations, context)}
+
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        return self.mean(self.shares(generations))
+
+    def shares(self, generations: pd.DataFrame) -> list[float]:
+        return [
+            share(*pair) ** self.power for pair in zip(generations["completion"], generations["reference"], strict=True)
+        ]
+
+    def mean(self, shares: Sequence[float]) -> float:
+        return Estimate(math.fsum(shares) / len(shares), np.std(shares) / len(shares) ** 0.5)
 
     @classmethod
-    def known_answers(cls):
+    def known_answers(cls) -> list[KnownAnswer]:
+        return [KnownAnswer("three of four letters", share("abcd", "abxd"), 0.75)]
+
+
+class Bare(Fine):
+    """What may be left out is left out: it reads nothing, and no direction is better."""
+
+    columns: ClassVar[tuple[str, ...]] = ()
+    minimum_n: ClassVar[int] = 0
+    values: ClassVar[Mapping[str, Value]] = {"rows": Value(None, (0, math.inf))}
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        return {"rows": float(len(generations))}
+
+
+class NoAnswers(Fine):
+    @classmethod
+    def known_answers(cls) -> list[KnownAnswer]:
         return []
 
 
-class Refuses(Clashes):
-    values: ClassVar[Mapping[str, Value]] = {"refused": Value(True, (0, 1))}
+class WrongAnswer(Fine):
+    @classmethod
+    def known_answers(cls) -> list[KnownAnswer]:
+        return [KnownAnswer("three of four letters", 0.75, 0.8)]
+
+
+class OneCaseTwice(Fine):
+    @classmethod
+    def known_answers(cls) -> list[KnownAnswer]:
+        return super().known_answers() * 2
+
+
+class TupleAnswers(Fine):
+    @classmethod
+    def known_answers(cls) -> list[tuple[str, float, float]]:
+        return [("three of four letters", 0.75, 0.75)]
+
+
+class NoValues(Fine):
+    values: ClassVar[Mapping[str, Value]] = {}
+
+
+class SpacedName(Fine):
+    values: ClassVar[Mapping[str, Value]] = {**Fine.values, "letters wrong": Value(None, (0, 1))}
+
+
+class TurnedRange(Fine):
+    values: ClassVar[Mapping[str, Value]] = {**Fine.values, "letters_wrong": Value(None, (1, 0))}
+
+
+class NamedDirection(Fine):
+    values: ClassVar[Mapping[str, Value]] = {**Fine.values, "letters_wrong": Value("lower", (0, 1))}
+
+
+class MisspeltHeadline(Fine):
+    headline: ClassVar[tuple[str, ...]] = ("letters_right", "leters_wrong")
+
+
+class Clashes(Fine):
+    values: ClassVar[Mapping[str, Value]] = {**Fine.values, "accuracy": Value(True, (0, 1))}
+
+
+class Plots(Fine):
+    series: ClassVar[Mapping[str, Series]] = {"progress": Series("row", "share")}
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        self.plot(context, self.shares(generations))
+        return super().compute(generations, context)
+
+    def plot(self, context: MetricContext, shares: list[float]) -> None:
+        context.series("progress", range(len(shares)), sorted(shares))
+
+    def shares(self, generations: pd.DataFrame) -> list[float]:
+        self.check(generations, MetricContext())
+        return super().shares(generations)
+
+
+class NoLabel(Plots):
+    series: ClassVar[Mapping[str, Series]] = {"progress": Series("row", "")}
+
+
+class OtherCurve(Plots):
+    def plot(self, context: MetricContext, shares: list[float]) -> None:
+        context.series("progres", [0], [1])
+
+
+class BrokenCurve(Plots):
+    def plot(self, context: MetricContext, shares: list[float]) -> None:
+        context.series("progress", [0], [math.nan])
+
+
+class NoCurve(Plots):
+    def plot(self, context: MetricContext, shares: list[float]) -> None:
+        pass
+
+
+class LooseCheck(Fine):
+    """Checks only what the fault of a subclass leaves to be checked."""
+
+    def check(self, generations: pd.DataFrame, context: MetricContext) -> None:
+        Fine().check(generations, context)
+
+
+class MisspeltColumn(LooseCheck):
+    columns: ClassVar[tuple[str, ...]] = (*Fine.columns, "completions")
+
+
+class UnknownNeed(LooseCheck):
+    needs: ClassVar[frozenset[str]] = frozenset({"gpu"})
+
+
+class HalfMinimum(LooseCheck):
+    minimum_n: ClassVar[float] = 0.5
+
+
+class Undeclared(Fine):
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        return {**super().compute(generations, context), "surprise": 1.0}
+
+
+class NotANumber(Fine):
+    values: ClassVar[Mapping[str, Value]] = {**Fine.values, "letters_wrong": Value(None, (0, 1))}
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        return {**super().compute(generations, context), "letters_wrong": math.nan}
+
+
+class OutOfRange(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        return 100 * super().score(generations, context)
+
+
+class OtherHeadline(Fine):
+    values: ClassVar[Mapping[str, Value]] = {**Fine.values, "letters_wrong": Value(None, (0, 1))}
+    headline: ClassVar[tuple[str, ...]] = ("letters_wrong",)
+
+
+class NegativeError(Fine):
+    def mean(self, shares: Sequence[float]) -> float:
+        return Estimate(super().mean(shares), -1)
+
+
+class UpsideDown(Fine):
+    values: ClassVar[Mapping[str, Value]] = {"letters_right": Value(False, (0, 1))}
+
+
+class ByPlace(Fine):
+    def mean(self, shares: Sequence[float]) -> float:
+        return math.fsum(place * each for place, each in enumerate(shares, 1)) / sum(range(1, len(shares) + 1))
+
+
+class ByLabel(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        return self.mean(self.shares(generations[~generations.index.duplicated()]))
+
+
+class FromZero(Fine):
+    def shares(self, generations: pd.DataFrame) -> list[float]:
+        return [share(generations["completion"][0], generations["reference"][0]), *super().shares(generations)[1:]]
+
+
+class Drops(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        kept = generations.dropna()
+        if not len(kept):
+            raise MetricError("no row is complete")
+        return super().score(kept, context)
+
+
+class ReadsPrompts(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        return super().score(generations, context) if generations["prompt"].map(len).sum() else 0.0
+
+
+class WantsLists(Fine):
+    columns: ClassVar[tuple[str, ...]] = (*Fine.columns, "completion_ids")
+
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        written = sum(1 for ids in generations["completion_ids"] if ids)
+        return super().score(generations, context) if written else 0.0
+
+
+class RoundsInCache(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        exact = super().score(generations, context)
+        return exact if context.cache is None else round(exact, 3)
+
+
+class Unrepeatable(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        return super().score(generations, context) * (1 - next(calls) * 1e-14)
+
+
+class ReadsTheGenerator(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        return super().score(generations, context) * (1 - int(np.random.get_state()[1][5]) % 1000 * 1e-14)  # noqa: NPY002
+
+
+class Draws(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        random.random()
+        return super().score(generations, context)
+
+
+class AddsAColumn(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        generations["right"] = self.shares(generations)
+        return self.mean(generations["right"].tolist())
+
+
+class TurnsLists(Fine):
+    columns: ClassVar[tuple[str, ...]] = (*Fine.columns, "completion_ids")
+
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        for ids in generations["completion_ids"]:
+            if isinstance(ids, list):
+                ids.reverse()
+        return super().score(generations, context)
+
+
+class SortsExamples(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        context.completions.sort()
+        return super().score(generations, context)
+
+
+class UsesPolicy(Fine):
+    needs: ClassVar[frozenset[Need]] = frozenset({"policy"})
+
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        self.use(context.policy.model)
+        return super().score(generations, context)
+
+    def use(self, model: object) -> None:
+        pass
+
+
+class LeavesTraining(UsesPolicy):
+    def use(self, model: object) -> None:
+        model.train()
+
+
+class MovesWeights(UsesPolicy):
+    def use(self, model: object) -> None:
+        next(model.parameters()).data += 1
+
+
+class Freezes(UsesPolicy):
+    def use(self, model: object) -> None:
+        model.requires_grad_(False)
+
+
+class LeavesGradients(UsesPolicy):
+    def use(self, model: object) -> None:
+        next(model.parameters()).sum().backward()
+
+
+class OfTheFolder(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        return super().score(generations, context) / (1 + sum(os.getcwd().encode()))
+
+
+class Litters(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        Path("scores.txt").write_text("1.0")
+        return super().score(generations, context)
+
+
+class Hashes(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        return super().score(generations, context) * (hash("words") % 1000 / 1000)
+
+
+class Connects(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        try:
+            socket.create_connection(("localhost", 9), timeout=1).close()
+        except OSError:
+            pass
+        return super().score(generations, context)
+
+
+class MeasuresFew(LooseCheck):
+    minimum_n: ClassVar[int] = 5
+
+
+class SaysLittle(LooseCheck):
+    minimum_n: ClassVar[int] = 5
+
+    def check(self, generations: pd.DataFrame, context: MetricContext) -> None:
+        if len(generations) < 5:
+            raise MetricError("too few")
+        super().check(generations, context)
+
+
+class MissesColumns(Fine):
+    def check(self, generations: pd.DataFrame, context: MetricContext) -> None:
+        if {"completion", "reference"} <= {*generations.columns}:
+            super().check(generations, context)
+
+
+class MissesNeeds(LooseCheck):
+    needs: ClassVar[frozenset[Need]] = frozenset({"judge"})
+
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        context.judge([], "", True)
+        return super().score(generations, context)
+
+
+class TakesNoText(Fine):
+    def check(self, generations: pd.DataFrame, context: MetricContext) -> None:
+        LooseCheck.check(self, generations.astype(str) if len(generations.columns) > 1 else generations, context)
+
+    def shares(self, generations: pd.DataFrame) -> list[float]:
+        return super().shares(generations.astype(str))
+
+
+class Crashes(Fine):
+    def check(self, generations: pd.DataFrame, context: MetricContext) -> None:
+        """Looks at one text only, so that others crash later."""
+        super().check(generations.assign(**{name: "" for name in self.columns if name in generations}), context)
+
+
+class DividesByRows(Fine):
+    minimum_n: ClassVar[int] = 0
+
+
+class DividesByLetters(Fine):
+    def shares(self, generations: pd.DataFrame) -> list[float]:
+        lengths = [1 / len(text) for text in generations["completion"]]
+        return [each for each, _ in zip(super().shares(generations), lengths, strict=True)]
+
+
+class AsciiOnly(Fine):
+    def shares(self, generations: pd.DataFrame) -> list[float]:
+        generations["completion"].map(lambda text: text.encode("ascii"))
+        return super().shares(generations)
+
+
+class Recurses(Fine):
+    def shares(self, generations: pd.DataFrame) -> list[float]:
+        def length(text: str) -> int:
+            return 1 + length(text[1:]) if text else 0
+
+        generations["completion"].map(length)
+        return super().shares(generations)
+
+
+class OptionalModule(Fine):
+    def extras(self) -> Mapping[str, str]:
+        return {"sacrebleu": "bleu"}
+
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        self.load()
+        return super().score(generations, context)
+
+    def load(self) -> None:
+        pass
+
+
+class NeedsNoModule(OptionalModule):
+    pass
+
+
+class WrongError(OptionalModule):
+    def load(self) -> None:
+        try:
+            importlib.import_module("sacrebleu")
+        except ImportError:
+            raise RuntimeError("no luck") from None
+
+
+class Unnamed(OptionalModule):
+    def load(self) -> None:
+        try:
+            importlib.import_module("sacrebleu")
+        except ImportError:
+            raise MetricError("something is not installed") from None
+
+
+class Thaws(Fine):
+    __setattr__ = object.__setattr__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undocumented(Fine):
+    """A word on letters, and none on settings."""
+
+    mystery: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drifts(Fine):
+    """More every time."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "power", self.power + 1)
+
+
+class NoPickleAfterUse(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        self.__dict__["key"] = lambda text: text
+        return super().score(generations, context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint(JointMetric):
+    """Share of letters that are right, of several systems; the test is a toy.
+
+    Attributes:
+        power: to which shares are raised.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = Fine.columns
+    values: ClassVar[Mapping[str, Value]] = {"letters_shared": Value(True, (0, 1))}
+    power: float = 1.0
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        self.check(generations, context)
+        return {"letters_shared": float(Fine(power=self.power).score(generations, context))}
+
+    def compute_jointly(self, systems: Mapping[str, pd.DataFrame], context: MetricContext) -> JointResult:
+        self.check_systems(systems, context)
+        numbers = {name: self.compute(table, context) for name, table in systems.items()}
+        return JointResult(numbers, tuple(self.tested(numbers, *pair) for pair in self.pairs(systems)))
+
+    def pairs(self, systems: Mapping[str, pd.DataFrame]) -> list[tuple[str, str]]:
+        return list(combinations(systems, 2))
+
+    def tested(self, numbers: Mapping[str, Mapping[str, float]], first: str, second: str) -> Difference:
+        gain = numbers[first]["letters_shared"] - numbers[second]["letters_shared"]
+        return Difference("letters_shared", first, second, gain, self.p_value(gain))
+
+    def p_value(self, gain: float) -> float:
+        return 1.0 if gain == 0 else 1 / (self.permutations + 1)
+
+    known_answers = Fine.known_answers
+
+
+class BothWays(Joint):
+    def pairs(self, systems: Mapping[str, pd.DataFrame]) -> list[tuple[str, str]]:
+        return [(one, other) for one in systems for other in systems if one != other]
+
+
+class SureOfAll(Joint):
+    def p_value(self, gain: float) -> float:
+        return 1.0 if gain == 0 else 0.0
+
+
+class Reversed(Joint):
+    def tested(self, numbers: Mapping[str, Mapping[str, float]], first: str, second: str) -> Difference:
+        return Difference("letters_shared", first, second, super().tested(numbers, second, first).difference, 0.5)
+
+    def p_value(self, gain: float) -> float:
+        return 1.0
+
+
+class SeesGhosts(Joint):
+    def p_value(self, gain: float) -> float:
+        return 0.01
+
+
+class AnyRows(Joint):
+    def check_systems(self, systems: Mapping[str, pd.DataFrame], context: MetricContext) -> None:
+        pass
+
+
+class Refuses(Fine):
+    """For the checks of tasks."""
+
+    values: ClassVar[Mapping[str, Value]] = {"refused": Value(None, (0, 1))}
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        raise MetricError("not these generations")
+
+
+class WantsPrompts(Fine):
+    columns: ClassVar[tuple[str, ...]] = (*Fine.columns, "prompt")
+
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        if not any(generations["prompt"]):
+            raise MetricError("the prompts are empty")
+        return super().score(generations, context)
