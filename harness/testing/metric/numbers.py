@@ -82,10 +82,10 @@ def better_generations_score_better(subject: MetricSubject) -> None:
     if not compared:
         skip("no number with a direction is reported of both")
     for name in compared:
-        gain = perfect[name] - poor[name] if directed[name] else poor[name] - perfect[name]
+        best, worst, higher = float(perfect[name]), float(poor[name]), directed[name]
         require(
-            gain >= -CLOSE,
-            f"{name} declares that {'higher' if directed[name] else 'lower'} is better, and is {perfect[name]} for the "
-            f"references and {poor[name]} for {noise[0]!r} again and again: turn higher_is_better round, or set it to "
-            "None where neither direction is better",
+            (best - worst if higher else worst - best) >= -CLOSE,
+            f"{name} declares that {'higher' if higher else 'lower'} is better, and is {best} for the references and "
+            f"{worst} for {noise[0]!r} again and again: turn higher_is_better round, or set it to None where neither "
+            "direction is better",
         )

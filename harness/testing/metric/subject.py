@@ -89,7 +89,9 @@ class MetricSubject:
                 f"{name} of {whose} is {number!r}: leave out what is undefined, and report finite floats",
             )
             low, high = declared[name].range
-            require(low <= number <= high, f"{name} of {whose} is {number}, out of its range from {low} to {high}")
+            require(
+                low <= number <= high, f"{name} of {whose} is {float(number)}, out of its range from {low} to {high}"
+            )
 
 
 def differences(first: Mapping[str, float], second: Mapping[str, float], tolerance: float = CLOSE) -> str:
@@ -98,8 +100,12 @@ def differences(first: Mapping[str, float], second: Mapping[str, float], toleran
     for name in dict.fromkeys([*first, *second]):
         one, other = first.get(name), second.get(name)
         if one is None or other is None or not _close(one, other, tolerance):
-            found.append(f"{name} {one} and {other}")
+            found.append(f"{name} {_plain(one)} and {_plain(other)}")
     return ", ".join(found)
+
+
+def _plain(number: float | None) -> str:
+    return "absent" if number is None else repr(float(number))
 
 
 def _close(one: float, other: float, tolerance: float) -> bool:

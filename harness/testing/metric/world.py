@@ -53,7 +53,8 @@ class World:
         errors: plausible errors, each one token.
         language: the finite language, of the world that is one.
         max_new_tokens: bound of completions, in tokens.
-        table: generations; a third of them are the references, the others are the policy's own.
+        table: generations; a third of them, and those that were empty, are the references, the others are the policy's
+            own.
     """
 
     policy: Policy
@@ -111,7 +112,7 @@ def words_world(n: int) -> World:
     texts = [" ".join(WORDS[number // len(WORDS) ** place % len(WORDS)] for place in range(3)) for number in drawn]
     letters = tuple(sorted(set("".join(WORDS))))
     prompts = [f"{text}\n" for text in texts[:n]]
-    return _world(prompts, texts[:n], texts[n:], [*WORDS, " \n", *ODD_TEXTS], letters, None, 16)
+    return _world(prompts, texts[:n], texts[n:], [*WORDS, " \n"], letters, None, 16)
 
 
 @cache
@@ -157,9 +158,11 @@ def _world(
         drawn = policy.generate(list(prompts), Decoder(), SEED, max_new_tokens, actions)
     finally:
         torch.set_num_threads(threads)
+    drawn = drawn[(drawn["completion"] != "") & (drawn.index % 3 > 0)]
     right = written(policy, prompts, completions, completions, [True] * len(prompts))
-    own = drawn.assign(reference=list(completions))
-    table = pd.concat([right[::3], own.drop(index=right.index[::3])]).sort_index()
+    own = drawn.assign(reference=[completions[row] for row in drawn.index])
+    table = pd.concat([own, right])
+    table = table[~table.index.duplicated()].sort_index()
     return World(policy, prompts, completions, real, errors, language, max_new_tokens, with_action_texts(table, policy))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
 import os
@@ -332,10 +333,8 @@ class Hashes(Fine):
 
 class Connects(Fine):
     def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
-        try:
+        with contextlib.suppress(OSError):
             socket.create_connection(("localhost", 9), timeout=1).close()
-        except OSError:
-            pass
         return super().score(generations, context)
 
 
@@ -508,7 +507,7 @@ class SureOfAll(Joint):
 
 class Reversed(Joint):
     def tested(self, numbers: Mapping[str, Mapping[str, float]], first: str, second: str) -> Difference:
-        return Difference("letters_shared", first, second, super().tested(numbers, second, first).difference, 0.5)
+        return Difference("letters_shared", first, second, super().tested(numbers, second, first).difference, 1.0)
 
     def p_value(self, gain: float) -> float:
         return 1.0

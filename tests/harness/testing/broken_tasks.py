@@ -116,7 +116,7 @@ class Lists(Fine):
 
 class Silent(Fine):
     def pairs(self, split: str) -> list[tuple[str, str]]:
-        return [(super(Silent, self).pairs(split)[0][0], ""), *super().pairs(split)[1:]]
+        return [(super().pairs(split)[0][0], ""), *super().pairs(split)[1:]]
 
 
 class AnySplit(Fine):

@@ -1,6 +1,7 @@
 """Every check of tasks catches a task that is broken in that way, and no other."""
 
 import re
+from typing import ClassVar
 
 import pytest
 from outcomes import Broken, beside, failed, outcomes
@@ -119,3 +120,13 @@ class TestArithmetic(TaskTests):
 
 class TestLanguage(TaskTests):
     subject = "language"
+
+
+@pytest.mark.assets
+class TestText(TaskTests):
+    subject = "text"
+    settings: ClassVar[dict[str, int]] = {"train": 1000}
+
+    @pytest.fixture(autouse=True)
+    def _fetched(self, assets, monkeypatch):
+        monkeypatch.setenv("SEQMATCH_ASSETS", str(assets))
