@@ -26,12 +26,14 @@ def require_frozen(plugin: Plugin[Any]) -> None:
         "decorate it with @dataclass(frozen=True, kw_only=True)",
     )
     instance = plugin.create()
-    names = list(settings_of(cls)) or ["anything"]
-    try:
-        setattr(instance, names[0], getattr(instance, names[0], None))
-    except dataclasses.FrozenInstanceError:
-        return
-    require(False, f"{names[0]!r} of an instance can be assigned: decorate {cls.__name__} with @dataclass(frozen=True)")
+    for name in settings_of(cls):
+        try:
+            setattr(instance, name, getattr(instance, name))
+        except dataclasses.FrozenInstanceError:
+            continue
+        raise CheckError(
+            f"{name!r} of an instance can be assigned: decorate {cls.__name__} with @dataclass(frozen=True)"
+        )
 
 
 def require_round_trip(plugin: Plugin[Any]) -> None:

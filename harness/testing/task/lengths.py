@@ -26,7 +26,7 @@ def completions_fit_the_bound(subject: TaskSubject) -> None:
     """Every completion can be written, and ended where it is finished, within max_new_tokens."""
     bound = subject.prepared.task.max_new_tokens
     for split in SPLITS:
-        rows = subject.rows(split)
+        rows = subject.sample(split)
         lengths = map(len, subject.encoded(split, "completion"))
         needed = [length + finished for length, finished in zip(lengths, rows.finished, strict=True)]
         long = [place for place, length in enumerate(needed) if length > bound]

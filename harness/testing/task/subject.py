@@ -29,6 +29,8 @@ SMALL = 64
 MODEL = FreshModel(
     hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, merges=256, alphabet="bytes"
 )
+SAMPLE = 2000
+"""Examples of a split that are tokenised: tokenising all of a large task takes seconds."""
 CONTEXT = 2048
 """Tokens that a prompt and what follows must fit into: the context of the smaller models that are used."""
 
@@ -112,9 +114,15 @@ class TaskSubject:
             skip(f"the examples of {split} cannot be read: {problem}")
         return Rows(*(table[column][:] for column in COLUMNS))
 
+    def sample(self, split: Split) -> Rows:
+        """The examples of a split, or of a large one about ``SAMPLE`` of them, at even distances."""
+        rows = self.rows(split)
+        step = max(1, len(rows.prompts) // SAMPLE)
+        return Rows(rows.prompts[::step], rows.completions[::step], rows.finished[::step])
+
     def encoded(self, split: Split, column: Column) -> list[list[int]]:
-        """Token ids of all prompts or completions of a split."""
-        known, rows = self.prepared.encoded, self.rows(split)
+        """Token ids of the prompts or completions of a split's sample."""
+        known, rows = self.prepared.encoded, self.sample(split)
         if (split, column) not in known:
             known[split, column] = self.encode(rows.prompts if column == "prompt" else rows.completions)
         return known[split, column]

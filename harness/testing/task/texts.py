@@ -10,9 +10,6 @@ from harness.testing.task.subject import SPLITS, Column, TaskSubject
 from tasks.base import Split
 from trainers.actions import BACKSPACE_TOKEN
 
-SAMPLE = 1000
-"""Examples of a split that are tokenised together, about; they are taken at even distances."""
-
 
 @TASK.check()
 def texts_have_no_special_tokens(subject: TaskSubject) -> None:
@@ -31,11 +28,9 @@ def texts_have_no_special_tokens(subject: TaskSubject) -> None:
 def prompt_and_completion_are_tokenised_alike_apart_and_together(subject: TaskSubject) -> None:
     """The tokens of a prompt, then those of its completion, are the tokens of both together."""
     for split in SPLITS:
-        rows = subject.rows(split)
-        examples = list(zip(rows.prompts, rows.completions, strict=True))
-        pieces = list(zip(subject.encoded(split, "prompt"), subject.encoded(split, "completion"), strict=True))
-        step = max(1, len(examples) // SAMPLE)
-        whole, pieces = [prompt + completion for prompt, completion in examples[::step]], pieces[::step]
+        rows = subject.sample(split)
+        whole = [prompt + completion for prompt, completion in zip(rows.prompts, rows.completions, strict=True)]
+        pieces = zip(subject.encoded(split, "prompt"), subject.encoded(split, "completion"), strict=True)
         changed = [
             text
             for text, (first, second), together in zip(whole, pieces, subject.encode(whole), strict=True)

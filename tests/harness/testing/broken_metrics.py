@@ -61,15 +61,18 @@ class Fine(Metric):
         return [KnownAnswer("three of four letters", share("abcd", "abxd"), 0.75)]
 
 
-class Bare(Fine):
-    """What may be left out is left out: it reads nothing, and no direction is better."""
+class Least(Metric):
+    """What may be left out is left out: settings, columns, needs, curves, a least number of rows, and a direction."""
 
-    columns: ClassVar[tuple[str, ...]] = ()
     minimum_n: ClassVar[int] = 0
     values: ClassVar[Mapping[str, Value]] = {"rows": Value(None, (0, math.inf))}
 
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         return {"rows": float(len(generations))}
+
+    @classmethod
+    def known_answers(cls) -> list[KnownAnswer]:
+        return [KnownAnswer("no rows", 0.0, 0.0)]
 
 
 class NoAnswers(Fine):

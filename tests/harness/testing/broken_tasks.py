@@ -73,15 +73,18 @@ class Fine(Task):
         return ["".join(LETTERS[int(digit)] for digit in f"{number:08o}") for number in found[split]]
 
 
-class NoJudge(Fine):
-    """What may be left out is left out."""
+class Least(Task):
+    """What may be left out is left out: settings, a judge, errors, and splits that are apart."""
 
-    @property
-    def error_tokens(self) -> tuple[str, ...]:
-        return ()
+    metrics: ClassVar[tuple[MetricSpec, ...]] = Fine.metrics
+    disjoint: ClassVar[bool] = False
+    max_new_tokens: ClassVar[int] = 10
 
-    def judge(self) -> Judge | None:
-        return None
+    def corpus(self) -> Iterator[str]:
+        return Fine().corpus()
+
+    def examples(self, split: Split, tokenizer: Tokenizer) -> Dataset:
+        return Fine().examples(split, tokenizer)
 
 
 class NoValidation(Fine):

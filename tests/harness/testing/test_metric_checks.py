@@ -117,9 +117,11 @@ def test_a_metric_that_conforms_passes_every_check(conforming):
     assert report.passed, report.summary
 
 
-def test_enough_checks_run_for_a_metric_with_nothing_optional():
-    report = run_checks("metric", f"{FILE}:Bare")
+def test_as_many_checks_are_asked_for_as_run_for_a_metric_with_nothing_optional():
+    report = run_checks("metric", f"{FILE}:Least")
     assert report.passed, report.summary
+    assert report.ran == METRIC.minimum[Tier.QUICK]
+    assert METRIC.minimum[Tier.FULL] == report.ran + len(METRIC.checks()) - len(METRIC.checks(Tier.QUICK))
 
 
 @pytest.mark.parametrize(
@@ -144,4 +146,3 @@ def test_built_in_metrics_conform(name, settings, llama):
 
 class TestAccuracy(MetricTests):
     subject = "accuracy"
-    tier = Tier.FULL

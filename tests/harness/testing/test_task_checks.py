@@ -7,6 +7,7 @@ import pytest
 from outcomes import Broken, beside, failed, outcomes
 
 from harness.testing import TaskTests, Tier, run_checks
+from harness.testing.subjects import task_of
 from harness.testing.task import TASK
 
 FILE = beside(__file__, "broken_tasks.py")
@@ -109,9 +110,17 @@ def test_a_task_that_conforms_passes_every_check():
     assert report.passed, report.summary
 
 
-def test_enough_checks_run_for_a_task_with_nothing_optional():
-    report = run_checks("task", f"{FILE}:NoJudge")
+def test_as_many_checks_are_asked_for_as_run_for_a_task_with_nothing_optional():
+    report = run_checks("task", f"{FILE}:Least")
     assert report.passed, report.summary
+    assert report.ran == TASK.minimum[Tier.QUICK]
+    assert TASK.minimum[Tier.FULL] == report.ran + len(TASK.checks()) - len(TASK.checks(Tier.QUICK))
+
+
+def test_another_process_finds_a_file_that_was_named_from_its_folder(monkeypatch):
+    monkeypatch.chdir(FILE.parent)
+    assert task_of("broken_tasks.py:Fine", {}).address == f"{FILE}:Fine"
+    assert task_of("language", {}).address == "language"
 
 
 class TestArithmetic(TaskTests):
