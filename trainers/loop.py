@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import torch
 
 from trainers.base import Budget, Context, Trainer, TrainerError
 from trainers.batches import Batch, Trajectory, collate, trajectories_of
+from trainers.order import index_batches
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -72,9 +72,10 @@ def train(
     policy.model, optimizer, schedule = accelerator.prepare(policy.model, optimizer, schedule)
     policy.model.train()
     meter.parameters = policy.parameters
+    order = index_batches(len(expert), settings.batch_size, context.seeds["order"])
     with torch.random.fork_rng():
         torch.manual_seed(context.seeds["dropout"])
-        for step, indices in enumerate(_order(len(expert), settings.batch_size, context.seeds["order"])):
+        for step, indices in enumerate(order):
             if meter.exhausted(budget):
                 break
             data = prepare([expert[index] for index in indices], step)
@@ -106,18 +107,6 @@ def train(
     policy.model = accelerator.unwrap_model(policy.model, keep_fp32_wrapper=False)
     policy.model.eval()
     return policy
-
-
-def _order(count: int, batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Batches of indices for ever; each epoch is a permutation of its own, batches run across epochs."""
-    pending: list[int] = []
-    epoch = 0
-    while True:
-        while len(pending) < batch_size:
-            pending += np.random.default_rng([seed, epoch]).permutation(count).tolist()
-            epoch += 1
-        yield pending[:batch_size]
-        pending = pending[batch_size:]
 
 
 def _micro_batches(

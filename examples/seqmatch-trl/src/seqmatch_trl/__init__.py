@@ -1,0 +1,1 @@
+"""Trainers of trl under seqmatch's budget, clocks, seeds and data order."""
