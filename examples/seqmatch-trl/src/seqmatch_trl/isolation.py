@@ -6,6 +6,7 @@ import copy
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 
 import numpy as np
 import torch
@@ -39,15 +40,18 @@ def only_weights_change(policy: Policy) -> Iterator[None]:
     model = policy.model
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     configs = [(each, copy.deepcopy(vars(each))) for each in (inner.config, inner.generation_config)]
-    states = random.getstate(), np.random.get_state()
+    dropouts = [(each, each.p) for each in model.modules() if isinstance(each, torch.nn.Dropout)]
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(), actions_only(policy):
             yield
     finally:
         random.setstate(states[0])
-        np.random.set_state(states[1])
+        np.random.set_state(states[1])  # noqa: NPY002
         policy.model = extract_model_from_parallel(model, keep_fp32_wrapper=False).eval()
-        for module in (model, inner):
-            vars(module).pop("forward", None)
+        for module, name in product((model, inner), ("forward", "model_tags")):
+            vars(module).pop(name, None)
+        for module, share in dropouts:
+            module.p = share
         for config, kept in configs:
             vars(config).update(kept)

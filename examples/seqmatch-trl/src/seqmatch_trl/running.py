@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,30 +20,37 @@ from trainers.batches import Trajectory, trajectories_of
 from trainers.policy import Policy
 
 
-def run(kind: type[Clocked], policy: Policy, examples: Dataset, budget: Budget, context: Context, **parts: Any) -> Any:
-    """Train ``policy`` in place with a trainer of class ``kind``.
-
-    Args:
-        kind, policy, examples, budget, context: what trains what on what.
-        **parts: of the trainer's constructor; ``args``, if given, makes its configuration.
-    """
+def run(
+    kind: type[Clocked],
+    policy: Policy,
+    examples: Dataset,
+    budget: Budget,
+    context: Context,
+    axis: str,
+    config: Callable[..., SFTConfig],
+    **parts: Any,
+) -> Policy:
+    """Train ``policy`` in place with a trainer of class ``kind``, whose draws come from the seed of one axis."""
     expert, settings = trajectories_of(examples, policy), context.optimization
     if not expert:
         raise TrainerError("there are no training examples")
+    if context.meter.exhausted(budget):
+        return policy
     context.meter.parameters, steps = policy.parameters, budget.steps - context.meter.steps
     weights = [each for each in policy.model.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     schedule = get_cosine_schedule_with_warmup(optimizer, round(settings.warmup * steps), steps)
     with tempfile.TemporaryDirectory() as folder, only_weights_change(policy):
-        arguments = parts.pop("args", SFTConfig)(
+        arguments = config(
             output_dir=folder,
             max_steps=steps,
-            seed=context.seeds["dropout"],
+            seed=context.seeds[axis],
             gradient_accumulation_steps=settings.accumulation,
             max_grad_norm=settings.max_grad_norm,
             bf16=settings.precision == "bf16",
             fp16=settings.precision == "fp16",
-            gradient_checkpointing=False,
+            use_cpu=not torch.accelerator.is_available(),
+            gradient_checkpointing=None,  # off
             logging_steps=1,
             logging_nan_inf_filter=False,
             save_strategy="no",

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
+from trl import SFTConfig
+
+from seqmatch_trl.clocked import Clocked
+from seqmatch_trl.running import run
 from trainers.base import Trainer
 
 if TYPE_CHECKING:
@@ -34,9 +38,4 @@ class SFT(Trainer):
 
     def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
         """Train with the data order, optimiser and schedule of the shared loop."""
-        from trl import SFTConfig
-
-        from seqmatch_trl.clocked import Clocked
-        from seqmatch_trl.running import run
-
-        return run(Clocked, policy, examples, budget, context, args=partial(SFTConfig, loss_type=self.loss_type))
+        return run(Clocked, policy, examples, budget, context, "dropout", partial(SFTConfig, loss_type=self.loss_type))
