@@ -116,7 +116,7 @@ def test_an_interruption_goes_through_and_leaves_a_usable_policy(trainer, make_p
 @each_trainer
 def test_the_loss_falls_and_one_batch_is_learnt_by_heart(trainer, fit, examples):
     batch = examples.select([0, 2, 5, 7])
-    policy, rows = fit(trainer, budget=Budget(steps=400), data=batch)
+    policy, rows = fit(trainer, budget=Budget(steps=240), data=batch)
     losses = [row["loss"] for row in rows]
     assert np.isfinite(losses).all()
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
