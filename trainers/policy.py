@@ -15,6 +15,7 @@ import torch
 from trainers.actions import ActionSpace, actions_of
 from trainers.batches import Sequences, Trajectory, collate
 from trainers.generation import sample
+from trainers.outside import generation_config, starting_tokenizer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,6 +202,9 @@ class Policy:
     def save(self, folder: Path | str) -> None:
         """Write an ordinary Hugging Face folder (adapters merged), with the action space beside it.
 
+        Its tokenizer puts the start token before every text, and its generation config suppresses what is no action,
+        so that others ask the policy the same question (``trainers.outside``).
+
         Its ``custom_generate/generate.py`` gives plain transformers decoding with backspace:
         ``model.generate(ids, custom_generate=folder, trust_remote_code=True)``.
         """
@@ -211,7 +215,8 @@ class Policy:
 
             model = copy.deepcopy(model).merge_and_unload()
         model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        generation_config(model.generation_config, self.actions).save_pretrained(folder)
+        starting_tokenizer(self.tokenizer, self.actions).save_pretrained(folder)
         (folder / ACTION_SPACE_FILE).write_text(json.dumps(asdict(self.actions), indent=1))
         (folder / CUSTOM_GENERATE).parent.mkdir(exist_ok=True)
         shutil.copyfile(Path(__file__).parent / CUSTOM_GENERATE, folder / CUSTOM_GENERATE)

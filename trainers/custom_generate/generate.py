@@ -24,6 +24,8 @@ from transformers.utils.hub import cached_file
 
 def generate(model: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
     """Like ``model.generate``, with one argument more: ``max_actions``."""
+    # The policy's generation config keeps plain decoding from writing <bksp>; here it can be carried out.
+    kwargs.setdefault("suppress_tokens", [])
     tokens: torch.Tensor = GenerationMixin.generate(model, *args, custom_generate=_walk, **kwargs)
     return tokens
 
