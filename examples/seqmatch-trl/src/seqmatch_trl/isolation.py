@@ -30,7 +30,7 @@ def actions_only(policy: Policy) -> Iterator[None]:
     try:
         yield
     finally:
-        head.bias.data[forbidden] = kept
+        head.bias.data[forbidden] = kept.to(head.bias.device)
         head.bias = bias
 
 

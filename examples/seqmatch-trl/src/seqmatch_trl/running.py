@@ -50,7 +50,7 @@ def run(
             bf16=settings.precision == "bf16",
             fp16=settings.precision == "fp16",
             use_cpu=not torch.accelerator.is_available(),
-            gradient_checkpointing=None,  # off
+            gradient_checkpointing=None,
             logging_steps=1,
             logging_nan_inf_filter=False,
             save_strategy="no",
