@@ -139,12 +139,15 @@ def test_adapters_are_trained_alone_and_in_half_precision(trainer, fit, make_pol
 
 
 @each_trainer
-def test_dropout_is_on_again_afterwards(trainer, fit, make_policy):
+def test_dropout_is_on_again_and_a_tokenizer_without_padding_still_has_none(trainer, fit, make_policy):
     like = make_policy()
+    like.tokenizer.pad_token = None
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(vocab_size=like.actions.size, n_embd=16, n_layer=1, n_head=2, n_positions=32))
     policy, _ = fit(trainer, Policy(model, like.tokenizer, like.actions))
     assert {module.p for module in policy.model.modules() if isinstance(module, torch.nn.Dropout)} == {0.1}
+    assert policy.tokenizer.pad_token is None
+    assert policy.model.config.pad_token_id is policy.model.generation_config.pad_token_id is None
     assert policy.model.lm_head.bias is None
     assert policy.model.lm_head.weight is policy.model.transformer.wte.weight
 
