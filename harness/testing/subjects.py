@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from harness.assets import resolve
-from harness.registry import METRICS, TASKS, TRAINERS, Entry, Registry
+from harness.entries import Entry
+from harness.registry import METRICS, TASKS, TRAINERS, Registry
 from harness.testing.battery import Battery
 from harness.validation import Key, build, plain
 
