@@ -1,9 +1,9 @@
-import dataclasses
+"""What the conformance checks, which all built-in metrics pass, leave open: directions, and messages word by word."""
+
 import math
 import subprocess
 import sys
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,7 +15,6 @@ from metrics.generative_perplexity import GenerativePerplexity
 from metrics.injected_errors import InjectedErrors
 from metrics.mauve import Mauve
 from metrics.perplexity import Perplexity
-from metrics.tabular import TabularLanguage, TabularPolicy
 from metrics.trajectories import Trajectories
 
 METRICS = [
@@ -32,38 +31,18 @@ DECLARED = {metric: dict(metric.values) for metric in METRICS}
 
 
 @pytest.fixture
-def context(tmp_path):
-    return MetricContext(
-        policy=TabularPolicy("ab", lambda visible: (0.4, 0.2, 0.3, 0.1) if visible else (0.6, 0.4, 0, 0), True),
-        language=TabularLanguage(("a", "b"), 2, ((0,), (0, 1)), np.array([0.5, 0.5])),
-        judge=lambda text, reference, ended: len(text) < 4,
-        error_tokens=("a", "b"),
-        prompts=["", "a"],
-        completions=["ab", "b"],
-        finished=[True, False],
-        real=["ab" * (i % 5) for i in range(60)],
-        cache=tmp_path / "features",
-        seed=7,
-    )
-
-
-@pytest.fixture
 def generations():
-    rng = np.random.default_rng(0)
-    ids = [rng.integers(0, 2, rng.integers(0, 9)).tolist() for _ in range(60)]
-    texts = ["".join("ab"[i] for i in row) for row in ids]
-    finish = rng.choice(["eos", "length", "actions"], 60)
-    actions = [[0, 3, *row, *([2] if end == "eos" else [])] for row, end in zip(ids, finish, strict=True)]
+    texts = ["ab" * (row % 5) for row in range(60)]
     return pd.DataFrame(
         {
             "prompt": ["a", ""] * 30,
             "completion": texts,
-            "reference": ["".join(rng.permutation(list(text + "ab"))) for text in texts[:40]] + texts[40:],
-            "completion_ids": ids,
-            "finish": finish,
-            "actions": actions,
-            "n_actions": [len(row) for row in actions],
-            "n_backspaces": [1] * 60,
+            "reference": texts[::-1],
+            "completion_ids": [[0, 1]] * 60,
+            "finish": ["eos"] * 60,
+            "actions": [[0, 1, 2]] * 60,
+            "n_actions": [3] * 60,
+            "n_backspaces": [0] * 60,
         }
     )
 
@@ -72,40 +51,9 @@ def build(metric, tiny_llama):
     return metric(model=tiny_llama) if metric in (GenerativePerplexity, Mauve) else metric()
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_known_answers_hold(metric):
-    answers = metric.known_answers()
-    assert len(answers) >= 1
-    assert [answer for answer in answers if not answer.holds] == []
-    assert len({answer.case for answer in answers}) == len(answers)
-
-
 def test_a_wrong_answer_does_not_hold():
     assert not KnownAnswer("wrong", 0.5, 0.5 + 1e-6).holds
     assert not KnownAnswer("not a number", math.nan, 0.5).holds
-
-
-@pytest.mark.parametrize("metric", METRICS)
-def test_values_are_declared_and_in_range(metric, generations, context, tiny_llama):
-    measured = build(metric, tiny_llama).compute(generations, context)
-    assert measured
-    for name, number in measured.items():
-        low, high = DECLARED[metric][name].range
-        assert low <= number <= high
-        assert isinstance(number, float)
-        assert not getattr(number, "standard_error", math.nan) < 0
-
-
-@pytest.mark.parametrize("metric", METRICS)
-def test_the_order_of_rows_does_not_matter(metric, generations, context, tiny_llama):
-    one = build(metric, tiny_llama)
-    shuffled = generations.sample(frac=1, random_state=3)
-    assert one.compute(shuffled, context) == pytest.approx(one.compute(generations, context), rel=1e-12)
-
-
-def test_names_are_unique_over_all_metrics():
-    names = [name for values in DECLARED.values() for name in values]
-    assert len(names) == len(set(names))
 
 
 def test_directions():
@@ -142,12 +90,6 @@ def test_directions():
     }
 
 
-@pytest.mark.parametrize(("metric", "column"), [(metric, column) for metric in METRICS for column in metric.columns])
-def test_a_missing_column_is_named(metric, column, generations, context, tiny_llama):
-    with pytest.raises(MetricError, match=column):
-        build(metric, tiny_llama).compute(generations.drop(columns=column), context)
-
-
 @pytest.mark.parametrize(
     ("metric", "column"),
     [(m, c) for m in METRICS for c in m.columns if c in ("prompt", "completion", "reference")],
@@ -161,23 +103,11 @@ def test_a_missing_column_is_named(metric, column, generations, context, tiny_ll
         ("a\ud800", "text 7 is no valid Unicode, surrogates not allowed"),
     ],
 )
-def test_what_is_no_text_is_named(metric, column, wrong, message, generations, context, tiny_llama):
+def test_what_is_no_text_is_named(metric, column, wrong, message, generations, tiny_llama):
     table = generations.copy()
     table[column] = pd.Series([*table[column][:7], wrong, *table[column][8:]], dtype=object)
     with pytest.raises(MetricError, match=f"column '{column}'.*{message}"):
-        build(metric, tiny_llama).compute(table, context)
-
-
-@pytest.mark.parametrize("metric", [metric for metric in METRICS if metric.minimum_n])
-def test_too_few_generations_are_an_error(metric, generations, context, tiny_llama):
-    with pytest.raises(MetricError, match=f"at least {metric.minimum_n} generations"):
-        build(metric, tiny_llama).compute(generations[: metric.minimum_n - 1], context)
-
-
-@pytest.mark.parametrize(("metric", "need"), [(metric, need) for metric in METRICS for need in sorted(metric.needs)])
-def test_a_missing_need_is_named(metric, need, generations, context, tiny_llama):
-    with pytest.raises(MetricError, match=need):
-        build(metric, tiny_llama).compute(generations, dataclasses.replace(context, **{need: None}))
+        build(metric, tiny_llama).compute(table, MetricContext())
 
 
 def test_importing_the_package_loads_nothing_heavy():
