@@ -10,7 +10,7 @@ import random
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, count
+from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from metrics.base import Estimate, KnownAnswer, Metric, MetricContext, MetricError, Need, Series, Value
-from metrics.joint import Difference, JointMetric, JointResult
 
 calls = count(1)
 
@@ -462,68 +461,6 @@ class NoPickleAfterUse(Fine):
     def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
         self.__dict__["key"] = lambda text: text
         return super().score(generations, context)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Joint(JointMetric):
-    """Share of letters that are right, of several systems; the test is a toy.
-
-    Attributes:
-        power: to which shares are raised.
-    """
-
-    columns: ClassVar[tuple[str, ...]] = Fine.columns
-    values: ClassVar[Mapping[str, Value]] = {"letters_shared": Value(True, (0, 1))}
-    power: float = 1.0
-
-    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
-        self.check(generations, context)
-        return {"letters_shared": float(Fine(power=self.power).score(generations, context))}
-
-    def compute_jointly(self, systems: Mapping[str, pd.DataFrame], context: MetricContext) -> JointResult:
-        self.check_systems(systems, context)
-        numbers = {name: self.compute(table, context) for name, table in systems.items()}
-        return JointResult(numbers, tuple(self.tested(numbers, *pair) for pair in self.pairs(systems)))
-
-    def pairs(self, systems: Mapping[str, pd.DataFrame]) -> list[tuple[str, str]]:
-        return list(combinations(systems, 2))
-
-    def tested(self, numbers: Mapping[str, Mapping[str, float]], first: str, second: str) -> Difference:
-        gain = numbers[first]["letters_shared"] - numbers[second]["letters_shared"]
-        return Difference("letters_shared", first, second, gain, self.p_value(gain))
-
-    def p_value(self, gain: float) -> float:
-        return 1.0 if gain == 0 else 1 / (self.permutations + 1)
-
-    known_answers = Fine.known_answers
-
-
-class BothWays(Joint):
-    def pairs(self, systems: Mapping[str, pd.DataFrame]) -> list[tuple[str, str]]:
-        return [(one, other) for one in systems for other in systems if one != other]
-
-
-class SureOfAll(Joint):
-    def p_value(self, gain: float) -> float:
-        return 1.0 if gain == 0 else 0.0
-
-
-class Reversed(Joint):
-    def tested(self, numbers: Mapping[str, Mapping[str, float]], first: str, second: str) -> Difference:
-        return Difference("letters_shared", first, second, super().tested(numbers, second, first).difference, 1.0)
-
-    def p_value(self, gain: float) -> float:
-        return 1.0
-
-
-class SeesGhosts(Joint):
-    def p_value(self, gain: float) -> float:
-        return 0.01
-
-
-class AnyRows(Joint):
-    def check_systems(self, systems: Mapping[str, pd.DataFrame], context: MetricContext) -> None:
-        pass
 
 
 class Refuses(Fine):
