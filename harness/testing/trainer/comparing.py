@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def weights(policy: Policy) -> dict[str, Tensor]:
-    """A copy of all parameters and buffers, by name."""
-    return {name: tensor.detach().clone() for name, tensor in policy.model.state_dict().items()}
+    """A copy of all parameters and buffers, by name, in the memory of the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in policy.model.state_dict().items()}
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:

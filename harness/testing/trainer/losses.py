@@ -25,8 +25,9 @@ class Bench:
     """A trainer's loss on the last batch of a short training, with its roll-outs if it has any, on a fresh policy."""
 
     def __init__(self, subject: TrainerSubject) -> None:
-        self.batch = batches_of(subject, budget=Budget(steps=4), batch_size=6)[-1]
         self.trainer, self.policy = subject.trainer(), subject.policy()
+        batch = batches_of(subject, budget=Budget(steps=4), batch_size=6)[-1]
+        self.batch = _both(batch, lambda sequences: sequences.to(self.policy.device))
 
     def loss(self, batch: Batch) -> Loss:
         """The loss of a batch."""

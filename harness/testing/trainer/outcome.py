@@ -58,15 +58,17 @@ def the_policy_is_ready_to_be_sampled(subject: TrainerSubject) -> None:
 
 
 @TRAINER.check()
-def weights_are_finite_and_where_they_were(subject: TrainerSubject) -> None:
-    """All weights are finite, and have the shapes, the dtype and the device they had."""
-    before = {name: (each.shape, each.dtype, each.device) for name, each in subject.policy().model.named_parameters()}
+def weights_are_finite_and_of_their_dtype(subject: TrainerSubject) -> None:
+    """All weights are finite, on one device, and have the names, shapes and dtypes they had."""
+    before = {name: (each.shape, each.dtype) for name, each in subject.policy().model.named_parameters()}
     after = dict(subject.fit().policy.model.named_parameters())
     require(
-        before == {name: (each.shape, each.dtype, each.device) for name, each in after.items()},
-        "names, shapes, dtypes or devices of the weights changed in training: undo what you did to the model (extra "
+        before == {name: (each.shape, each.dtype) for name, each in after.items()},
+        "names, shapes or dtypes of the weights changed in training: undo what you did to the model (extra "
         "modules, half precision) before you return it",
     )
+    devices = {str(each.device) for each in after.values()}
+    require(len(devices) == 1, f"the weights are spread over {', '.join(sorted(devices))}: leave them on one device")
     broken = [name for name, each in after.items() if not each.isfinite().all()]
     require(not broken, f"{len(broken)} weights are not finite, {broken[:1]} among them")
 
@@ -89,10 +91,10 @@ def frozen_weights_stay_frozen(subject: TrainerSubject) -> None:
     frozen: Tensor = policy.model.get_input_embeddings().weight  # type: ignore[assignment]
     frozen.requires_grad_(False)
     flags = {name: each.requires_grad for name, each in policy.model.named_parameters()}
-    before = frozen.detach().clone()
+    before = frozen.detach().cpu().clone()
     found = subject.fit(policy=policy).policy.model
     require(
-        torch.equal(before, found.get_input_embeddings().weight),  # type: ignore[arg-type]
+        torch.equal(before, found.get_input_embeddings().weight.cpu()),  # type: ignore[operator]
         "the input embeddings were frozen and changed: give the optimiser only parameters with requires_grad",
     )
     turned = [name for name, each in found.named_parameters() if each.requires_grad != flags.get(name)]

@@ -168,9 +168,9 @@ def _watched(policy: Policy) -> Iterator[list[_Pass]]:
         open_pass.pop("states", None)
         if not torch.is_grad_enabled() or ids is None or hidden.shape[:-1] != ids.shape:
             return None
-        apart = torch.arange(ids.numel(), dtype=hidden.dtype).view(*ids.shape, 1) * APART
+        apart = torch.arange(ids.numel(), dtype=hidden.dtype, device=hidden.device).view(*ids.shape, 1) * APART
         hidden = torch.cat([hidden[..., :1] + apart, hidden[..., 1:]], -1)
-        open_pass["states"] = hidden.detach().flatten(0, 1)
+        open_pass["states"] = hidden.detach().cpu().flatten(0, 1)
         return (hidden,)
 
     def note(layer: object, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -178,10 +178,10 @@ def _watched(policy: Policy) -> Iterator[list[_Pass]]:
         states, ids = open_pass.get("states"), open_pass.get("ids")
         if states is None or ids is None or not output.requires_grad:
             return
-        asked = inputs[0].detach().reshape(-1, states.shape[-1])
+        asked = inputs[0].detach().cpu().reshape(-1, states.shape[-1])
         slots = (asked[:, None] == states[None]).all(-1).float().argmax(-1)
         shape = (ids.numel(), output.shape[-1])
-        logits = torch.zeros(shape).index_copy(0, slots, output.detach().reshape(-1, shape[1]).float())
+        logits = torch.zeros(shape).index_copy(0, slots, output.detach().cpu().reshape(-1, shape[1]).float())
         gradients = torch.zeros(shape)
         positions = open_pass.get("positions")
         positions = None if positions is None else positions.expand_as(ids)
@@ -203,4 +203,4 @@ def _watched(policy: Policy) -> Iterator[list[_Pass]]:
 
 
 def _add(gradients: Tensor, slots: Tensor, found: Tensor) -> None:
-    gradients.index_add_(0, slots, found.detach().float())
+    gradients.index_add_(0, slots, found.detach().cpu().float())

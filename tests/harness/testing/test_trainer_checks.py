@@ -23,6 +23,10 @@ COSTLY = {
     "a_cut_example_teaches_no_end",
     "a_trial_runs_beside_another_trainer",
     "an_interrupted_study_resumes",
+    "the_order_of_the_data_follows_its_seed",
+    "the_policy_survives_a_folder",
+    "tokens_end_training",
+    "training_makes_the_data_likelier",
 }
 """Long trainings and whole studies; tried on the trainers that break them, and on those that conform."""
 COMPARISONS = {
@@ -110,7 +114,7 @@ BROKEN = [
     # outcome
     broken("the_policy_keeps_its_actions_and_tokenizer", f"{FITS}:GrowsTheVocabulary", "vocabulary"),
     broken("the_policy_is_ready_to_be_sampled", f"{FITS}:StaysInTraining", "33 modules are in training mode"),
-    broken("weights_are_finite_and_where_they_were", f"{FITS}:DoublesThePrecision", "dtypes or devices"),
+    broken("weights_are_finite_and_of_their_dtype", f"{FITS}:DoublesThePrecision", "shapes or dtypes"),
     broken("gradients_are_freed", f"{FITS}:KeepsGradients", "21 weights still have a gradient"),
     broken("frozen_weights_stay_frozen", f"{FITS}:Thaws", "the input embeddings were frozen and changed"),
     broken("the_model_is_left_unwrapped", f"{FITS}:LeavesAHook", "other than before: hooks"),
@@ -219,16 +223,12 @@ def test_trainers_of_the_house_and_one_with_a_loop_of_its_own_conform(name: str)
     report = run_checks("trainer", name)
     assert not [(outcome.check, outcome.reason) for outcome in report.outcomes if outcome.status is Status.FAILED]
     assert report.passed
+    if name == "pretrained":
+        assert report.ran == report.minimum + 1, "the minimum is what no trainer may skip; its name it has from a table"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pretrained", "sequence_match_backspace"])
-def test_all_that_is_checked_of_a_trainer_holds_for_the_simplest_and_the_most_intricate(name: str) -> None:
-    report = run_checks("trainer", name, tier=Tier.FULL)
+def test_all_that_is_checked_of_a_trainer_holds_for_the_most_intricate_one() -> None:
+    report = run_checks("trainer", "sequence_match_backspace", tier=Tier.FULL)
     assert not [(outcome.check, outcome.reason) for outcome in report.outcomes if outcome.status is Status.FAILED]
     assert report.passed
-
-
-def test_the_minimum_is_what_no_trainer_may_skip() -> None:
-    report = run_checks("trainer", "pretrained")
-    assert report.ran == TRAINER.minimum[Tier.QUICK] + 1, "but for its name, which a file has not"
