@@ -88,13 +88,17 @@ def gradients_are_freed(subject: TrainerSubject) -> None:
 def frozen_weights_stay_frozen(subject: TrainerSubject) -> None:
     """A weight that was frozen is not trained, and every ``requires_grad`` is as before."""
     policy = subject.policy()
-    frozen: Tensor = policy.model.get_input_embeddings().weight  # type: ignore[assignment]
+    name, frozen = next(
+        (name, each)
+        for name, each in policy.model.named_parameters()
+        if each is policy.model.get_input_embeddings().weight
+    )
     frozen.requires_grad_(False)
     flags = {name: each.requires_grad for name, each in policy.model.named_parameters()}
     before = frozen.detach().cpu().clone()
     found = subject.fit(policy=policy).policy.model
     require(
-        torch.equal(before, found.get_input_embeddings().weight.cpu()),  # type: ignore[operator]
+        torch.equal(before, dict(found.named_parameters())[name].cpu()),
         "the input embeddings were frozen and changed: give the optimiser only parameters with requires_grad",
     )
     turned = [name for name, each in found.named_parameters() if each.requires_grad != flags.get(name)]
