@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 import math
-import pickle
 from typing import Any
 
-from harness.errors import StudyError
 from harness.study import _NAME
+from harness.testing import settings_promises as promises
 from harness.testing.battery import CheckError, require, skip
 from harness.testing.trainer.battery import TRAINER
 from harness.testing.trainer.subject import TrainerSubject
-from harness.validation import Key, build, plain, settings_of
+from harness.validation import plain, settings_of
 from trainers.base import Trainer
 
 
@@ -22,11 +20,7 @@ from trainers.base import Trainer
 def the_class_is_a_frozen_dataclass(subject: TrainerSubject) -> None:
     """The class is itself a frozen dataclass, whose fields are its settings."""
     cls = subject.plugin.cls
-    own = "__dataclass_params__" in vars(cls)
-    require(
-        own and cls.__dataclass_params__.frozen,  # type: ignore[attr-defined]
-        f"decorate {cls.__name__} with @dataclass(frozen=True, kw_only=True): without it new settings are not seen",
-    )
+    promises.require_frozen(subject.plugin)
     for name in ("backspace", "learns"):
         value = getattr(cls, name)
         require(isinstance(value, bool), f"{name} is {value!r}: declare it as `{name}: ClassVar[bool] = True` or False")
@@ -60,42 +54,19 @@ def the_name_can_stand_in_a_study(subject: TrainerSubject) -> None:
 @TRAINER.check()
 def every_setting_is_documented(subject: TrainerSubject) -> None:
     """The docstring of the class, or of a base that defines the setting, says what each setting means."""
-    cls = subject.plugin.cls
-    bases = [base for base in cls.__mro__ if issubclass(base, Trainer)]
-    sections = [(vars(base).get("__doc__") or "").partition("Attributes:")[2] for base in bases]
-    lines = [line for section in sections for line in section.splitlines() if ":" in line]
-    missing = [name for name in settings_of(cls) if not any(_names(line, name) for line in lines)]
-    require(not missing, f"add {', '.join(missing)} under 'Attributes:' in the docstring of {cls.__name__}")
-
-
-def _names(line: str, setting: str) -> bool:
-    """Whether a line of a docstring, ``one, other: what they mean``, is about a setting."""
-    return setting in [name.strip(" `").split(" ")[0] for name in line.partition(":")[0].split(",")]
+    promises.require_documented(subject.plugin)
 
 
 @TRAINER.check()
 def settings_survive_a_study(subject: TrainerSubject) -> None:
     """Settings written as JSON give an equal trainer again: a stored trial says what was run."""
-    trainer = subject.trainer()
-    text = json.dumps(plain(trainer))
-    try:
-        again = build(type(trainer), json.loads(text), Key("trainer"))
-    except StudyError as error:
-        raise CheckError(f"the settings {text} cannot be read back: {error}") from error
-    require(again == trainer, f"the settings {text} give {again}, not {trainer}: is a field changed in __post_init__?")
+    promises.require_round_trip(subject.plugin)
 
 
 @TRAINER.check()
 def a_trainer_can_be_pickled(subject: TrainerSubject) -> None:
     """An instance survives pickling, as workers in other processes need."""
-    trainer = subject.trainer()
-    try:
-        again = pickle.loads(pickle.dumps(trainer))
-    except Exception as error:
-        raise CheckError(
-            f"it cannot be pickled: {type(error).__name__}: {error}; define the class in a module"
-        ) from error
-    require(again == trainer, f"pickled it comes back as {again}, not as {trainer}: let the fields be plain data")
+    promises.sent(subject.trainer())
 
 
 @TRAINER.check()

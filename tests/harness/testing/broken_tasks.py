@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 from datasets import Dataset
 
+from metrics.base import KnownAnswer, Metric, MetricContext, MetricError, Value
 from tasks.base import Judge, MetricSpec, Split, Task, TaskError, Tokenizer
 from tasks.examples import examples_table
 
@@ -411,11 +413,20 @@ class BrokenMetric(Fine):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Greedy(Fine):
-    """A setting has the name of a study's.
+class Perfectionist(Metric):
+    """Measures references, and nothing that has a mistake."""
 
-    Attributes:
-        budget: of words.
-    """
+    values: ClassVar[Mapping[str, Value]] = {"perfect": Value(True, (0, 1))}
 
-    budget: int = 8
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        if (generations["completion"] != generations["reference"]).any():
+            raise MetricError("there is a mistake")
+        return {"perfect": 1.0}
+
+    @classmethod
+    def known_answers(cls) -> list[KnownAnswer]:
+        return []
+
+
+class Discouraging(Fine):
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (MetricSpec(f"{Path(__file__)}:Perfectionist"),)

@@ -343,7 +343,7 @@ class KeepsGradients(Base):
 
 
 class Undecorated(MaximumLikelihood):
-    pass
+    strength: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,12 @@ from trainers.pretrained import Pretrained
 
 @dataclass(frozen=True, kw_only=True)
 class Mine(Pretrained):
+    '''Leaves the policy alone.
+
+    Attributes:
+        scale: of nothing.
+    '''
+
     scale: float = 1.0
 """
 

@@ -37,9 +37,8 @@ def project(tmp_path: Path):
 
 
 def test_every_check_is_a_test_and_the_last_counts_what_ran(project):
-    ran = project("pass", "-rs", "-n", "2")
+    ran = project("pass", "-n", "2")
     assert ran.returncode == 0, ran.stdout
-    assert "passed" in ran.stdout
     listed = project("pass", "--collect-only").stdout.splitlines()
     names = [line.partition("::")[2] for line in listed if "::" in line]
     assert "TestMine::test_conforms[losses_are_finite]" in names
@@ -47,7 +46,7 @@ def test_every_check_is_a_test_and_the_last_counts_what_ran(project):
 
 
 def test_a_check_that_fails_is_a_test_that_fails_with_what_was_seen(project):
-    ran = project("raise OSError('gone')", "-k", "works_from_another_directory or losses_are_finite or mutated")
+    ran = project("raise OSError('gone')", "-k", "nothing_is_printed")
     assert ran.returncode == 1
     assert "raised OSError: gone" in ran.stdout
 
