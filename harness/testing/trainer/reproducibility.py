@@ -14,7 +14,7 @@ from harness.testing.battery import require, skip
 from harness.testing.trainer.battery import TRAINER
 from harness.testing.trainer.comparing import changed, difference, largest_change, weights
 from harness.testing.trainer.subject import TrainerSubject
-from trainers.base import Budget
+from trainers.base import Budget, Trainer
 
 STEPS = Budget(steps=6)
 NOISE = 3e-5
@@ -111,7 +111,10 @@ def the_folder_does_not_matter(subject: TrainerSubject) -> None:
 @TRAINER.check()
 def micro_batches_change_nothing(subject: TrainerSubject) -> None:
     """``optimization.accumulation`` changes memory, and not the result."""
-    whole = weights(subject.fit().policy)
+    fitted = subject.fit()
+    if fitted.meter.generated_tokens and subject.plugin.cls.loss is Trainer.loss:
+        skip("the trainer samples in a loop of its own, and what is sampled may follow the micro-batches")
+    whole = weights(fitted.policy)
     for parts in (2, 4):
         gap = largest_change(whole, weights(subject.fit(accumulation=parts).policy))
         require(

@@ -56,17 +56,15 @@ class WatchedMeter(Meter):
 
 
 @contextmanager
-def optimizer_steps(policy: Policy) -> Iterator[list[int]]:
-    """Note every step of a torch optimiser that holds parameters of the policy: the identity of the optimiser."""
+def optimizer_steps() -> Iterator[list[int]]:
+    """Note every step of a torch optimiser: the identity of the optimiser."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    own = {id(parameter) for parameter in policy.model.parameters()}
     seen = list[int]()
 
     def note(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         del args, kwargs
-        if any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"]):
-            seen.append(id(optimizer))
+        seen.append(id(optimizer))
 
     handle = register_optimizer_step_post_hook(note)
     try:

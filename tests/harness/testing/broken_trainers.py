@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import zlib
@@ -393,6 +394,26 @@ class MeasuredNowAndThen(Base):
                 context.evaluate(policy)
 
         return replace(context, evaluate=evaluate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowsWhatItStartedFrom(MaximumLikelihood):
+    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
+        first = copy.deepcopy(policy)
+        return super().fit(policy, examples, budget, replace(context, evaluate=lambda _: context.evaluate(first)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowsEverySecondStep(MaximumLikelihood):
+    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
+        kept = [copy.deepcopy(policy)]
+
+        def evaluate(policy: Policy) -> None:
+            if context.meter.steps % 2:
+                kept[0] = copy.deepcopy(policy)
+            context.evaluate(kept[0])
+
+        return super().fit(policy, examples, budget, replace(context, evaluate=evaluate))
 
 
 @dataclass(frozen=True, kw_only=True)
