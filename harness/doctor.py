@@ -14,7 +14,7 @@ from rich.text import Text
 from harness.errors import HarnessError
 from harness.progress import quiet
 from harness.registry import METRICS
-from harness.store import write_file, writing
+from harness.writing import write_file, writing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import StudyError
-from harness.execution import Log, execute
+from harness.errors import StoreError, StudyError
+from harness.execution import execute
 from harness.expansion import Plan, plan
 from harness.preflight import check_trials, check_writable
 from harness.progress import Display, Event, Reporter, display, quiet
@@ -20,6 +20,7 @@ from harness.provenance import source_digest
 from harness.store import Store
 from harness.study import Study
 from harness.trial import Trial
+from harness.trial_log import Log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,16 +79,19 @@ def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None]) -> None:
     Raises:
         StoreError: if the result cannot be written.
     """
-    reporter, log, started = Reporter(trial.label, emit), Log(), time.monotonic()
+    store, reporter, log, started = Store(out), Reporter(trial.label, emit), Log(), time.monotonic()
     reporter.start()
     with quiet():
         try:
-            result = execute(trial, reporter, log)
+            result = execute(trial, reporter, log, store.checkpoint(trial))
+        except StoreError:
+            raise
         except Exception as error:
-            Store(out).write(trial, log, None, traceback.format_exc())
+            store.write(trial, log, None, traceback.format_exc())
             reporter.end("failed", time.monotonic() - started, f"{type(error).__name__}: {error}")
         else:
-            Store(out).write(trial, log, result)
+            store.write(trial, log, result)
+            store.checkpoint(trial).unlink(missing_ok=True)
             reporter.end("finished", time.monotonic() - started)
 
 

@@ -10,7 +10,9 @@ from harness.measuring import long_rows, measure
 from harness.preparation import Prepared, max_actions
 from harness.progress import Reporter
 from harness.seeding import axis_seed
+from harness.study import Evaluation
 from harness.trial import Trial
+from harness.validation import Key, build
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +64,41 @@ class Evaluator:
     reporter: Reporter
     rows: list[dict[str, Any]] = field(default_factory=list)
     unmeasured: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        trial: Trial,
+        prepared: Prepared,
+        decoders: Mapping[str, Decoder],
+        metrics: Mapping[str, Metric],
+        parameters: int,
+        reporter: Reporter,
+    ) -> Evaluator:
+        """The evaluator of a trial, with the meter and the budget of its training.
+
+        Args:
+            trial: what is being trained.
+            prepared: on what.
+            decoders: by name.
+            metrics: all of the trial.
+            parameters: of the policy.
+            reporter: told about progress.
+        """
+        from trainers.base import Budget, Meter
+
+        budget = build(Budget, trial.budget, Key("budget"))
+        wanted, points = trial.evaluation.get("metrics", ()), trial.evaluation.get("points", 0)
+        return cls(
+            trial,
+            prepared,
+            decoders,
+            {name: metrics[name] for name in wanted},
+            Evaluation(points=points).steps(budget.steps),
+            budget,
+            Meter(parameters=parameters),
+            reporter,
+        )
 
     @property
     def due(self) -> bool:

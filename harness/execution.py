@@ -3,56 +3,28 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.action_texts import with_action_texts
 from harness.evaluation import Evaluator, generate
 from harness.measuring import long_rows, measure
-from harness.preparation import Prepared, instance, max_actions, prepare
+from harness.preparation import instance, prepare
 from harness.progress import Reporter
 from harness.registry import METRICS, TRAINERS
-from harness.seeding import axis_seed, axis_seeds
-from harness.study import Evaluation
+from harness.seeding import axis_seed
+from harness.training import Training
 from harness.trial import Trial
+from harness.trial_log import Log
 from harness.validation import Key, build
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from metrics.base import Metric
-    from trainers.base import Trainer
-    from trainers.decoding import Decoder
     from trainers.policy import Policy
-
-
-@dataclass
-class Log:
-    """What is known of a trial even if it fails.
-
-    Attributes:
-        timings: wall-clock seconds by phase (data, model, training, evaluation in training, generation, metrics).
-        curve: rows of the learning curve.
-    """
-
-    timings: dict[str, float] = field(default_factory=dict)
-    curve: list[dict[str, float]] = field(default_factory=list)
-    _inner: float = 0.0
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to a phase, less that of phases inside it."""
-        self.timings.setdefault(name, 0.0)
-        started, outer, self._inner = time.monotonic(), self._inner, 0.0
-        try:
-            yield
-        finally:
-            spent = time.monotonic() - started
-            self.timings[name] += spent - self._inner
-            self._inner = outer + spent
 
 
 @dataclass(frozen=True)
@@ -76,7 +48,7 @@ class Result:
     policy: Policy
 
 
-def execute(trial: Trial, reporter: Reporter, log: Log) -> Result:
+def execute(trial: Trial, reporter: Reporter, log: Log, checkpoint: Path | None = None) -> Result:
     """Run a trial.
 
     Its result depends on the trial alone: random numbers come from its seed, and torch and BLAS use
@@ -86,15 +58,17 @@ def execute(trial: Trial, reporter: Reporter, log: Log) -> Result:
         trial: what to run.
         reporter: told about progress.
         log: filled on the way, so that it is there even if this raises.
+        checkpoint: file that keeps the state of training every so often, and that it goes on from if it is there; None:
+            no state is kept.
 
     Raises:
         Exception: whatever the trainer, task or metrics raise.
     """
     with isolated(trial):
-        return _run(trial, reporter, log)
+        return _run(trial, reporter, log, checkpoint)
 
 
-def _run(trial: Trial, reporter: Reporter, log: Log) -> Result:
+def _run(trial: Trial, reporter: Reporter, log: Log, checkpoint: Path | None) -> Result:
     import pandas as pd
 
     from trainers.decoding import Decoder
@@ -111,7 +85,8 @@ def _run(trial: Trial, reporter: Reporter, log: Log) -> Result:
         policy = build_policy(prepared.model, prepared.tokenizer, backspace=trainer.backspace, seed=seed)
     decoders = {name: build(Decoder, table, Key(f"decoder {name!r}")) for name, table in trial.decoders.items()}
     with log.phase("training"):
-        policy, evaluator = _train(trial, trainer, prepared, policy, decoders, metrics, reporter, log)
+        evaluator = Evaluator.of(trial, prepared, decoders, metrics, policy.parameters, reporter)
+        policy = Training(trial, prepared, evaluator, reporter, log).fit(trainer, policy, checkpoint)
         spent = {"step": evaluator.meter.steps, **evaluator.meter.reading()}
     rows, tables, series = [], [], list[dict[str, Any]]()
     for name, decoder in decoders.items():
@@ -132,54 +107,6 @@ def _run(trial: Trial, reporter: Reporter, log: Log) -> Result:
         rows += long_rows(trial, name, values, len(generations), spent)
     earlier = [row for row in evaluator.rows if row["step"] < spent["step"]]
     return Result(rows, pd.concat(tables, ignore_index=True), series, earlier, evaluator.unmeasured, policy)
-
-
-def _train(
-    trial: Trial,
-    trainer: Trainer,
-    prepared: Prepared,
-    policy: Policy,
-    decoders: Mapping[str, Decoder],
-    metrics: Mapping[str, Metric],
-    reporter: Reporter,
-    log: Log,
-) -> tuple[Policy, Evaluator]:
-    from trainers.base import Budget, Context, Meter, Optimization
-
-    budget = build(Budget, trial.budget, Key("budget"))
-    meter = Meter(parameters=policy.parameters)
-    evaluator = Evaluator(
-        trial,
-        prepared,
-        decoders,
-        {name: metrics[name] for name in trial.evaluation.get("metrics", ())},
-        Evaluation(points=trial.evaluation.get("points", 0)).steps(budget.steps),
-        budget,
-        meter,
-        reporter,
-    )
-
-    def report(row: Mapping[str, float]) -> None:
-        log.curve.append(dict(row))
-        reporter.reach(meter.steps)
-
-    def evaluate(policy: Policy) -> None:
-        if evaluator.due:
-            with log.phase("evaluation"), meter.paused():
-                evaluator(policy)
-
-    reporter.phase("training", budget.steps)
-    context = Context(
-        seeds=axis_seeds(trial.seed),
-        optimization=build(Optimization, trial.optimization, Key("optimization")),
-        meter=meter,
-        max_new_tokens=prepared.task.max_new_tokens,
-        max_actions=max_actions(trial, prepared),
-        error_tokens=prepared.task.error_tokens,
-        report=report,
-        evaluate=evaluate,
-    )
-    return trainer.fit(policy, prepared.train, budget, context), evaluator
 
 
 @contextmanager

@@ -98,6 +98,7 @@ class _Expansion:
                     seed=seed,
                     threads=study.threads,
                     save_policy=study.save_policies,
+                    checkpoint_every=study.checkpoint_every,
                     versions=library_versions(),
                 )
                 for seed in study.chosen_seeds

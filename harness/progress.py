@@ -24,15 +24,15 @@ class Event:
 
     Attributes:
         label: of the trial.
-        kind: it started, is at ``done`` of ``total`` in a phase, or ended.
+        kind: it started, is at ``done`` of ``total`` in a phase, has something to say, or ended.
         phase: what it is doing, or for the end "finished" or "failed".
         done, total: position in the phase, total 0 where it is not known.
         seconds: how long the trial took, at its end.
-        problem: last line of the traceback of a failed trial.
+        problem: what it says, or the last line of the traceback of a failed trial.
     """
 
     label: str
-    kind: Literal["start", "phase", "end"]
+    kind: Literal["start", "phase", "note", "end"]
     phase: str = ""
     done: int = 0
     total: int = 0
@@ -99,6 +99,10 @@ class Reporter:
         """The phase is ``steps`` further."""
         self.reach(self._done + steps)
 
+    def note(self, text: str) -> None:
+        """The trial has something to say."""
+        self._emit(Event(self._label, "note", problem=text))
+
     def end(self, status: str, seconds: float, problem: str = "") -> None:
         """The trial ended, "finished" or "failed"."""
         self._emit(Event(self._label, "end", status, seconds=seconds, problem=problem))
@@ -124,6 +128,9 @@ class Bars:
 
     def show(self, event: Event) -> None:
         """Show one event."""
+        if event.kind == "note":
+            self.note(f"{event.label}: {event.problem}")
+            return
         if event.kind == "end":
             if event.label in self._running:
                 self._progress.remove_task(self._running.pop(event.label))
@@ -165,7 +172,9 @@ class Lines:
         if event.kind == "phase" and now - self._last < self._interval:
             return
         self._last = now
-        if event.kind == "end":
+        if event.kind == "note":
+            text = f"{event.label}: {event.problem}"
+        elif event.kind == "end":
             self._done += 1
             text = _ending(event)
         elif event.kind == "start":

@@ -4,16 +4,15 @@ Layout: ``study.json`` (the study as last run, and its trials), ``trials/<label>
 ``results.parquet``, ``generations.parquet``, ``series.parquet``, ``curve.parquet`` and, if the study asks for them,
 ``evaluations.parquet`` and ``policy/``; the long table in ``results.parquet`` and ``results.csv``; and
 ``measured-NAME.parquet`` for a metric that was measured again, with ``measured-NAME-differences.parquet`` where it
-compares systems.
+compares systems. While a trial is running, ``checkpoints/<label>.safetensors`` is the state of its training.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -21,18 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError
-from harness.execution import Log, Result
+from harness.execution import Result
 from harness.expansion import Plan
 from harness.provenance import git_state, machine, source_digest
 from harness.seeding import axis_seeds
 from harness.tables import absent_rows, long_table, read_table, series_table
 from harness.trial import Trial
+from harness.trial_log import Log
 from harness.validation import plain
+from harness.writing import SCRATCH, move_into_place, write_file, writing
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_SCRATCH = ".tmp-"
 
 
 class Store:
@@ -43,7 +42,7 @@ class Store:
     """
 
     def __init__(self, out: Path) -> None:
-        self.out, self.trials = out, out / "trials"
+        self.out, self.trials, self.checkpoints = out, out / "trials", out / "checkpoints"
 
     @contextmanager
     def run(self, plan: Plan) -> Iterator[None]:
@@ -60,8 +59,7 @@ class Store:
         try:
             with lock:
                 with writing(self.out):
-                    for leftover in (*self.trials.glob(f"{_SCRATCH}*"), *self.out.glob(f"{_SCRATCH}*")):
-                        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                    self._clean(plan)
                     content = {
                         "study": plain(plan.study),
                         "headlines": plan.headlines,
@@ -73,6 +71,20 @@ class Store:
                 yield
         except Timeout:
             raise StoreError(f"{self.out} is in use by another run: wait for it, or choose another --out") from None
+
+    def _clean(self, plan: Plan) -> None:
+        """Delete what a killed run was writing, and checkpoints of trials that are finished or not wanted any more."""
+        for folder in (self.out, self.trials, self.checkpoints):
+            for leftover in folder.glob(f"{SCRATCH}*"):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        pending = {trial.label for trial in plan.trials if not self.is_finished(trial)}
+        for file in self.checkpoints.glob("*.safetensors"):
+            if file.stem not in pending:
+                file.unlink()
+
+    def checkpoint(self, trial: Trial) -> Path:
+        """Where the checkpoint of a running trial is."""
+        return self.checkpoints / f"{trial.label}.safetensors"
 
     def is_finished(self, trial: Trial) -> bool:
         """Whether the trial has been run with success, and all that is wanted of it is there.
@@ -106,7 +118,7 @@ class Store:
         import pandas as pd
 
         with writing(self.out):
-            scratch = self.trials / f"{_SCRATCH}{trial.label}-{uuid.uuid4().hex[:8]}"
+            scratch = self.trials / f"{SCRATCH}{trial.label}-{uuid.uuid4().hex[:8]}"
             scratch.mkdir(parents=True)
             if log.curve or result is not None:
                 pd.DataFrame(log.curve or {"step": []}).to_parquet(scratch / "curve.parquet")
@@ -133,7 +145,7 @@ class Store:
                 "machine": machine(),
             }
             (scratch / "trial.json").write_text(json.dumps(record, indent=1))
-            _move_into_place(scratch, self.trials / trial.label)
+            move_into_place(scratch, self.trials / trial.label)
 
     def results(self) -> pd.DataFrame:
         """The long table over the trials of the study as last run.
@@ -312,33 +324,3 @@ def _read_json(path: Path, keys: Iterable[str], advice: str) -> dict[str, Any]:
     if not isinstance(content, dict) or not content.keys() >= set(keys):
         raise StoreError(f"{path} cannot be read (it is not of seqmatch): {advice}")
     return content
-
-
-def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a file that appears whole, or not at all."""
-    scratch = path.parent / f"{_SCRATCH}{uuid.uuid4().hex[:8]}-{path.name}"
-    try:
-        write(scratch)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _move_into_place(scratch: Path, folder: Path) -> None:
-    """Rename a directory, replacing an older one."""
-    if folder.exists():
-        old = folder.with_name(f"{_SCRATCH}old-{uuid.uuid4().hex[:8]}")
-        os.replace(folder, old)
-        os.replace(scratch, folder)
-        shutil.rmtree(old)
-    else:
-        os.replace(scratch, folder)
-
-
-@contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """Turn what the operating system says against writing to ``out`` into a StoreError."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"cannot write results to {out}: {error}") from error

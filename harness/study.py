@@ -68,6 +68,7 @@ class Study:
         description: one line, shown by ``seqmatch list studies``.
         seeds: how many (0, 1, ...), or which.
         save_policies: keep every trained policy beside its results.
+        checkpoint_every: optimiser steps between checkpoints of a running trial, to go on from after a crash; 0: none.
         threads: torch threads of a trial; part of its identity, since sums depend on it.
         model: a ``trainers.models.ModelSpec``.
         budget: a ``trainers.base.Budget``.
@@ -86,6 +87,7 @@ class Study:
     description: str = ""
     seeds: int | tuple[int, ...] = 1
     save_policies: bool = False
+    checkpoint_every: int = 100
     threads: int = 1
     model: dict[str, Any]
     budget: dict[str, Any]
@@ -103,6 +105,8 @@ class Study:
             raise ValueError(
                 f"seeds must be a number of at least 1, or distinct numbers of at least 0, got {self.seeds!r}"
             )
+        if self.checkpoint_every < 0:
+            raise ValueError(f"checkpoint_every must be at least 0, got {self.checkpoint_every}")
         if self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")
         for name in ("decoders", "trainers", "tasks"):

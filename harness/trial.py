@@ -68,6 +68,7 @@ class Trial:
         seed: everything random in the trial follows from it.
         threads: torch threads.
         save_policy: whether the trained policy is kept.
+        checkpoint_every: optimiser steps between checkpoints; 0: none.
         versions: of the libraries that can change the result.
     """
 
@@ -85,6 +86,7 @@ class Trial:
     save_policy: bool
     versions: dict[str, str]
     evaluation: dict[str, Any] = field(default_factory=dict)
+    checkpoint_every: int = 0
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Trial:
@@ -107,7 +109,7 @@ class Trial:
             "task": self.task.content(),
             "metrics": [metric.content() for metric in self.metrics],
         }
-        for name in ("study", "save_policy", *([] if self.evaluation else ["evaluation"])):
+        for name in ("study", "save_policy", "checkpoint_every", *([] if self.evaluation else ["evaluation"])):
             del content[name]
         return hashlib.sha256(canonical(content).encode()).hexdigest()
 

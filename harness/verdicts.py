@@ -16,7 +16,8 @@ from harness.errors import HarnessError, RequestError
 from harness.leaderboard import grids
 from harness.leaderboard.comparison import STYLES, aggregate_footnotes, aggregate_grid, footnotes, task_grids
 from harness.result_files import read_results
-from harness.store import Store, write_file, writing
+from harness.store import Store
+from harness.writing import write_file, writing
 
 SUFFIXES = (".csv", ".parquet", ".md")
 ALL = "all"

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from trainers.checkpoints import Checkpoints, NoCheckpoints
+
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
@@ -116,6 +118,16 @@ class Meter:
         )
         return any(limit is not None and spent >= limit for spent, limit in limits)
 
+    def state(self) -> dict[str, float]:
+        """What has been spent, to be restored."""
+        return {"steps": self.steps, **self.reading()}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Go back to a state; the wall clock goes on from there."""
+        self.steps, self.flops = int(state["steps"]), state["flops"]
+        self.tokens, self.generated_tokens = int(state["tokens"]), int(state["generated_tokens"])
+        self.started = time.monotonic() - state["seconds"]
+
     def reading(self) -> dict[str, float]:
         """All clocks, under the column names of the results table."""
         return {
@@ -190,6 +202,7 @@ class Context:
         report: called with each row of the learning curve.
         evaluate: called with the policy after every optimiser step; the harness measures it where a study asks for
             that, off the clock and without a trace in training.
+        checkpoints: keeps the state of the shared loop every so often, and gives it back after a crash.
     """
 
     seeds: Mapping[str, int]
@@ -200,6 +213,7 @@ class Context:
     error_tokens: tuple[str, ...] = ()
     report: Callable[[Mapping[str, float]], None] = _discard
     evaluate: Callable[[Policy], None] = _do_not_evaluate
+    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
 
 
 @dataclass(frozen=True, kw_only=True)

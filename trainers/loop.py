@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from trainers.base import Budget, Context, Trainer, TrainerError
 from trainers.batches import Batch, Trajectory, collate, trajectories_of
+from trainers.checkpoints import Checkpoints
 from trainers.order import index_batches
+from trainers.training_state import Stateful, TrainingState
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from trainers.policy import Policy
 
 
-class RolloutSource(Protocol):
+class RolloutSource(Stateful, Protocol):
     """Where the model's own trajectories come from."""
 
     def draw(self, policy: Policy, step: int) -> list[Trajectory]:
@@ -72,10 +74,12 @@ def train(
     policy.model, optimizer, schedule = accelerator.prepare(policy.model, optimizer, schedule)
     policy.model.train()
     meter.parameters = policy.parameters
-    order = index_batches(len(expert), settings.batch_size, context.seeds["order"])
+    unwrapped = accelerator.unwrap_model(policy.model)
+    state = TrainingState(unwrapped, optimizer, schedule, accelerator.scaler, meter, rollouts)
+    order = enumerate(index_batches(len(expert), settings.batch_size, context.seeds["order"]))
     with torch.random.fork_rng():
         torch.manual_seed(context.seeds["dropout"])
-        for step, indices in enumerate(order):
+        for step, indices in islice(order, _resumed(state, context.checkpoints), None):
             if meter.exhausted(budget):
                 break
             data = prepare([expert[index] for index in indices], step)
@@ -104,9 +108,17 @@ def train(
                     {"step": meter.steps, **means, "learning_rate": rate, "grad_norm": float(norm), **meter.reading()}
                 )
             context.evaluate(policy)
+            if context.checkpoints.due(meter.steps):
+                context.checkpoints.save(state.snapshot(step + 1))
     policy.model = accelerator.unwrap_model(policy.model, keep_fp32_wrapper=False)
     policy.model.eval()
     return policy
+
+
+def _resumed(state: TrainingState, checkpoints: Checkpoints) -> int:
+    """Restore the last checkpoint, if there is one; the optimiser step to go on with."""
+    snapshot = checkpoints.load()
+    return 0 if snapshot is None else state.restore(snapshot)
 
 
 def _micro_batches(

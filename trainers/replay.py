@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,6 +63,16 @@ class ReplayBuffer:
         if (step - self.first_step) % self.refresh_every == 0:
             self._sample(policy, rng)
         return [self.kept[index] for index in rng.integers(len(self.kept), size=self.batch)]
+
+    def state(self) -> list[list[object]]:
+        """The trajectories, oldest first, as JSON data."""
+        return [list(astuple(trajectory)) for trajectory in self.kept]
+
+    def restore(self, state: Sequence[Sequence[Any]]) -> None:
+        """Hold the trajectories of a state."""
+        self.kept.clear()
+        for prompt, actions, finished, expert in state:
+            self.kept.append(Trajectory(tuple(prompt), tuple(actions), finished, tuple(expert)))
 
     def _sample(self, policy: Policy, rng: np.random.Generator) -> None:
         prompts = [self.prompts[index] for index in rng.integers(len(self.prompts), size=self.refresh)]

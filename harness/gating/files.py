@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.gating.junit import junit
 from harness.gating.tables import markdown
-from harness.store import write_file, writing
+from harness.writing import write_file, writing
 
 if TYPE_CHECKING:
     from harness.gate import GateReport

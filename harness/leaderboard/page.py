@@ -202,7 +202,7 @@ def write_leaderboard(
     """
     from harness.errors import HarnessError
     from harness.leaderboard.markdown import leaderboard_markdown
-    from harness.store import write_file, writing
+    from harness.writing import write_file, writing
 
     if markdown is not None and markdown.resolve() == page.resolve():
         raise HarnessError(f"{page}: the page and the markdown cannot be the same file")

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.execution import Log, Result
+from harness.execution import Result
 from harness.expansion import plan
 from harness.measuring import long_rows
 from harness.store import Store
 from harness.trial import Trial
+from harness.trial_log import Log
 
 CLOCKS = {"step": 40, "tokens": 4000, "generated_tokens": 0, "flops": 4e9, "seconds": 2.0}
 WALK = ("The", " cat", " dog", None, None, " do", "g", " sat", "")

@@ -13,12 +13,13 @@ from small_studies import small_study, small_tables, toy
 
 import harness
 from harness.errors import StoreError, StudyError
-from harness.execution import Log, execute
+from harness.execution import execute
 from harness.expansion import plan
 from harness.progress import Reporter
 from harness.store import Store
 from harness.study import Evaluation
 from harness.trial import Trial, canonical
+from harness.trial_log import Log
 
 MATCH = {"use": "sequence_match_backspace", "cloning_share": 0.5, "refresh_every": 2, "refresh": 4}
 
@@ -128,7 +129,7 @@ def test_a_trainer_that_owns_its_loop_may_ask_for_measurements_and_stop_at_a_poi
 
 def test_evaluation_is_no_training_time(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("harness.execution.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("harness.trial_log.time.monotonic", lambda: now[0])
 
     def slow(*_: object) -> list[dict[str, object]]:
         now[0] += 1000
@@ -144,7 +145,7 @@ def test_evaluation_is_no_training_time(monkeypatch):
 
 def test_phases_inside_phases_are_counted_once(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("harness.execution.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("harness.trial_log.time.monotonic", lambda: now[0])
     log = Log()
     with log.phase("outer"):
         now[0] += 1
@@ -241,7 +242,7 @@ def test_without_points_there_is_no_file_and_the_identity_is_what_it_was_before_
     old = {name: value for name, value in dataclasses.asdict(trial).items() if name != "evaluation"}
     again = Trial.from_json(json.loads(json.dumps(old)))
     assert again.identity == trial.identity
-    for name in ("study", "save_policy"):
+    for name in ("study", "save_policy", "checkpoint_every"):
         del old[name]
     old |= {name: getattr(trial, name).content() for name in ("trainer", "task")}
     old["metrics"] = [metric.content() for metric in trial.metrics]

@@ -5,9 +5,10 @@ import pytest
 from scipy.stats import chisquare
 from small_studies import small_study
 
-from harness.execution import Log, execute
+from harness.execution import execute
 from harness.expansion import plan
 from harness.progress import Reporter
+from harness.trial_log import Log
 from metrics.exact import final_text_distribution
 from tasks.language import LanguageTask
 from trainers.decoding import Decoder

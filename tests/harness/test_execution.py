@@ -6,13 +6,14 @@ import pytest
 import torch
 from small_studies import small_study, toy
 
-from harness.execution import Log, execute
+from harness.execution import execute
 from harness.expansion import plan
 from harness.measuring import judge_of
 from harness.preparation import prepare
 from harness.progress import Reporter
 from harness.registry import METRICS
 from harness.seeding import axis_seed
+from harness.trial_log import Log
 from metrics.base import MetricError
 from tasks.language import LanguageTask
 

@@ -4,12 +4,13 @@ from small_studies import small_study, toy
 
 import harness
 from harness.errors import StoreError
-from harness.execution import Log, execute
+from harness.execution import execute
 from harness.expansion import plan
 from harness.progress import Reporter
 from harness.remeasuring import remeasure
 from harness.store import Store
 from harness.tables import SERIES_COLUMNS
+from harness.trial_log import Log
 from metrics.base import MetricError
 
 

@@ -8,10 +8,10 @@ from small_studies import small_study
 
 import harness
 from harness.errors import StoreError
-from harness.execution import Log
 from harness.expansion import plan
 from harness.store import Store
 from harness.tables import COLUMNS
+from harness.trial_log import Log
 
 
 def failed(out: Path, index: int = 0) -> tuple[Store, object]:
@@ -140,7 +140,7 @@ def test_a_write_that_fails_is_an_error_and_leaves_the_old_trial(tmp_path, monke
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.store._move_into_place", full)
+    monkeypatch.setattr("harness.store.move_into_place", full)
     with pytest.raises(StoreError, match=r"cannot write results to .*No space left"):
         store.write(trial, Log(), None, "Traceback: another")
     record = json.loads((tmp_path / "trials" / trial.label / "trial.json").read_text())

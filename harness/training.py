@@ -1,0 +1,97 @@
+"""What the harness lends a trainer for one trial: seeds, clocks, measurements on the way, and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.checkpoints import CheckpointFile
+from harness.evaluation import Evaluator
+from harness.preparation import Prepared, max_actions
+from harness.progress import Reporter
+from harness.seeding import axis_seeds
+from harness.trial import Trial
+from harness.trial_log import Log
+from harness.validation import Key, build
+
+if TYPE_CHECKING:
+    from trainers.base import Trainer
+    from trainers.checkpoints import Checkpoints
+    from trainers.policy import Policy
+
+
+@dataclass(frozen=True)
+class Training:
+    """The training of one trial.
+
+    Attributes:
+        trial, prepared: what is being trained on what.
+        evaluator: measures on the way; its meter and budget are those of the training.
+        reporter: told about progress.
+        log: takes the learning curve and the timings.
+    """
+
+    trial: Trial
+    prepared: Prepared
+    evaluator: Evaluator
+    reporter: Reporter
+    log: Log
+
+    def fit(self, trainer: Trainer, policy: Policy, checkpoint: Path | None) -> Policy:
+        """Train a policy.
+
+        Args:
+            trainer: trains it.
+            policy: to start from; may be changed in place.
+            checkpoint: as for ``harness.execution.execute``.
+        """
+        from trainers.base import Context, Optimization
+
+        self.reporter.phase("training", self.evaluator.budget.steps)
+        context = Context(
+            seeds=axis_seeds(self.trial.seed),
+            optimization=build(Optimization, self.trial.optimization, Key("optimization")),
+            meter=self.evaluator.meter,
+            max_new_tokens=self.prepared.task.max_new_tokens,
+            max_actions=max_actions(self.trial, self.prepared),
+            error_tokens=self.prepared.task.error_tokens,
+            report=self._report,
+            evaluate=self._evaluate,
+            checkpoints=self._checkpoints(checkpoint),
+        )
+        return trainer.fit(policy, self.prepared.train, self.evaluator.budget, context)
+
+    def _report(self, row: Mapping[str, float]) -> None:
+        self.log.curve.append(dict(row))
+        self.reporter.reach(self.evaluator.meter.steps)
+
+    def _evaluate(self, policy: Policy) -> None:
+        if self.evaluator.due:
+            with self.log.phase("evaluation"), self.evaluator.meter.paused():
+                self.evaluator(policy)
+
+    def _checkpoints(self, path: Path | None) -> Checkpoints:
+        from trainers.checkpoints import NoCheckpoints
+
+        if path is None:
+            return NoCheckpoints()
+        trial = self.trial
+        return CheckpointFile(
+            path, trial.identity, trial.checkpoint_every, self.reporter.note, self._progress, self._resume
+        )
+
+    def _progress(self) -> dict[str, Any]:
+        timings = {"training": self.evaluator.meter.seconds, "evaluation": self.log.timings.get("evaluation", 0.0)}
+        return {
+            "curve": self.log.curve,
+            "evaluations": self.evaluator.rows,
+            "unmeasured": self.evaluator.unmeasured,
+            "timings": timings,
+        }
+
+    def _resume(self, progress: Mapping[str, Any]) -> None:
+        self.log.curve[:] = progress["curve"]
+        self.evaluator.rows[:], self.evaluator.unmeasured[:] = progress["evaluations"], progress["unmeasured"]
+        self.log.timings.update(progress["timings"])
