@@ -140,7 +140,8 @@ def test_evaluation_is_no_training_time(monkeypatch):
     assert log.timings == {
         "data": 0, "model": 0, "training": 0, "evaluation": 3000, "generation": 0, "metrics": 0
     }  # fmt: skip
-    assert len({row["seconds"] for row in (*log.curve, *result.evaluations, *result.rows)}) == 1
+    seconds = [row["seconds"] for row in (*log.curve, *result.evaluations, *result.rows)]
+    assert max(seconds) - min(seconds) < 1e-6
 
 
 def test_phases_inside_phases_are_counted_once(monkeypatch):

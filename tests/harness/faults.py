@@ -1,0 +1,77 @@
+"""Real faults at an exact point: a process that kills itself with SIGKILL when it calls a function for the n-th time.
+
+The processes are forked from one that has imported everything, so that hundreds of kills are cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+Moment = Literal["before", "after", "half"]
+
+_server = multiprocessing.get_context("forkserver")
+_server.set_forkserver_preload(["harness.engine", "harness.execution", "trainers.loop", "trainers.models", "faults"])
+
+
+def run_and_die(study: Any, out: Path, function: str, call: int, moment: Moment = "before", workers: int = 1) -> bool:
+    """Run a study in a process that dies at the n-th call of a function; whether it died.
+
+    Args:
+        study: to be run.
+        out: results folder.
+        function: ``module:function`` or ``module:Class.method``.
+        call: which call of it, from 1.
+        moment: the process dies before the call, after it, or when the file that it writes is half there: the function
+            then takes the path of a file somewhere among its arguments.
+        workers: of the run.
+    """
+    process = _server.Process(target=_run, args=(study, out, function, call, moment, workers, dict(os.environ)))
+    process.start()
+    process.join()
+    if process.exitcode not in (0, -signal.SIGKILL):
+        raise AssertionError(f"the run ended with {process.exitcode}")
+    return process.exitcode == -signal.SIGKILL
+
+
+def _run(
+    study: Any, out: Path, function: str, call: int, moment: Moment, workers: int, environment: dict[str, str]
+) -> None:
+    import torch
+
+    import harness
+
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    _arm(function, call, moment)
+    harness.run(study, out, workers=workers)
+
+
+def _arm(function: str, call: int, moment: Moment) -> None:
+    module, _, path = function.partition(":")
+    owner: Any = importlib.import_module(module)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    original: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    def deadly(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*arguments, **named)
+        if calls == call:
+            written = [each for each in (*arguments, *named.values()) if moment == "half" and isinstance(each, Path)]
+            for path in written:
+                os.truncate(path, path.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, deadly)
