@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.digests import RECORD, digests
 from harness.errors import StoreError
 from harness.execution import Result
 from harness.expansion import Plan
@@ -143,8 +144,9 @@ class Store:
                 "source": source_digest(),
                 "git": git_state(),
                 "machine": machine(),
+                "files": digests(scratch),
             }
-            (scratch / "trial.json").write_text(json.dumps(record, indent=1))
+            (scratch / RECORD).write_text(json.dumps(record, indent=1))
             move_into_place(scratch, self.trials / trial.label)
 
     def results(self) -> pd.DataFrame:
@@ -294,7 +296,7 @@ class Store:
         return total
 
     def _record(self, label: str) -> dict[str, Any] | None:
-        path = self.trials / label / "trial.json"
+        path = self.trials / label / RECORD
         if not path.is_file():
             return None
         keys = ("status", "identity", "timings")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.digests import verify
 from harness.errors import StoreError, StudyError
 from harness.preparation import Prepared, prepare
 from harness.store import Store
@@ -52,10 +53,11 @@ def load_policy(folder: Path) -> Policy:
     """The trained policy of a trial.
 
     Raises:
-        StoreError: if its files are damaged.
+        StoreError: if its files are damaged or were edited.
     """
     from trainers.policy import Policy
 
+    verify(folder, folder.parent)
     try:
         return Policy.load(folder)
     except Exception as error:  # whatever transformers and safetensors raise on damaged files

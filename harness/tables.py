@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.digests import verify
 from harness.errors import StoreError
 
 COLUMNS: dict[str, str] = {
@@ -89,9 +90,10 @@ def read_table(path: Path, *columns: str) -> pd.DataFrame:
         columns: names that it must have.
 
     Raises:
-        StoreError: if it is absent or damaged, or lacks a column.
+        StoreError: if it is absent, damaged or edited, or lacks a column.
     """
     try:
+        verify(path, path.parent)
         table = pd.read_parquet(path)
         if absent := [name for name in columns if name not in table]:
             raise ValueError(f"it has no column {', '.join(absent)}")

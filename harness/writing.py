@@ -46,5 +46,8 @@ def writing(out: Path) -> Iterator[None]:
     """Turn what the operating system says against writing to ``out`` into a StoreError."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
+        # safetensors and tokenizers have exceptions of their own, with the words of Rust: "... (os error 28)"
+        if not isinstance(error, OSError) and "(os error " not in str(error):
+            raise
         raise StoreError(f"cannot write results to {out}: {error}") from error
