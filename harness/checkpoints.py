@@ -41,6 +41,7 @@ class CheckpointFile:
     note: Callable[[str], None]
     progress: Callable[[], Any] = field(default=lambda: None)
     resume: Callable[[Any], None] = field(default=lambda _: None)
+    _stage: int = 0
 
     def due(self, step: int) -> bool:
         """Whether ``step`` is a multiple of ``every``."""
@@ -54,7 +55,7 @@ class CheckpointFile:
         """
         from safetensors.torch import save_file
 
-        content = json.dumps({"snapshot": dict(snapshot.data), "progress": self.progress()})
+        content = json.dumps({"stage": self._stage, "snapshot": dict(snapshot.data), "progress": self.progress()})
         metadata = {
             "identity": self.identity,
             "source": source_digest(),
@@ -66,18 +67,26 @@ class CheckpointFile:
             write_file(self.path, lambda path: save_file(dict(snapshot.tensors), path, metadata))
 
     def load(self) -> Snapshot | None:
-        """Read the file; None if there is none, it is damaged, or it is not of this trial and source code."""
+        """Read the file.
+
+        Returns:
+            None if there is no file, it is damaged, not of this trial and source code, or of another stage of training:
+            each call of ``load`` begins one.
+        """
+        self._stage += 1
         if not self.path.exists():
             return None
         try:
-            snapshot, progress = self._read()
+            snapshot, content = self._read()
         except Exception as error:  # whatever safetensors and JSON raise on damaged files
             self.note(f"the checkpoint {self.path} is not used, training starts anew: {error}")
             return None
-        self.resume(progress)
+        if content["stage"] != self._stage:
+            return None
+        self.resume(content["progress"])
         return snapshot
 
-    def _read(self) -> tuple[Snapshot, Any]:
+    def _read(self) -> tuple[Snapshot, dict[str, Any]]:
         from safetensors import safe_open
 
         from trainers.checkpoints import Snapshot
@@ -90,8 +99,8 @@ class CheckpointFile:
         for name, present in (("identity", self.identity), ("source", source_digest())):
             if metadata[name] != present:
                 raise ValueError(f"it was written by another {'trial' if name == 'identity' else 'version'}")
-        content = json.loads(metadata["content"])
-        return Snapshot(tensors, content["snapshot"]), content["progress"]
+        content: dict[str, Any] = json.loads(metadata["content"])
+        return Snapshot(tensors, content["snapshot"]), content
 
 
 def _digest(tensors: Mapping[str, Tensor], content: str) -> str:

@@ -24,10 +24,13 @@ class Snapshot:
 
 
 class Checkpoints(Protocol):
-    """Where snapshots are kept; the harness lends it to a trainer."""
+    """Where snapshots are kept; the harness lends it to a trainer.
+
+    A trainer that trains in several stages calls ``load`` once at the beginning of each.
+    """
 
     def load(self) -> Snapshot | None:
-        """The last snapshot of this trial; None if there is none to go on from."""
+        """The last snapshot of this trial, if it is of the stage that begins now; None without one."""
 
     def due(self, step: int) -> bool:
         """Whether one is wanted after ``step`` optimiser steps."""

@@ -60,8 +60,8 @@ class TrainingState:
     meter: Meter
     rollouts: Stateful | None
 
-    def snapshot(self) -> Snapshot:
-        """Copy the state."""
+    def snapshot(self, step: int) -> Snapshot:
+        """Copy the state after ``step`` optimiser steps of this loop."""
         optimizer = self.optimizer.state_dict()
         tensors = {f"model.{name}": tensor for name, tensor in self._weights().items()} | _random_tensors()
         numbers: dict[str, dict[str, Any]] = {}
@@ -74,6 +74,7 @@ class TrainingState:
         return Snapshot(
             {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()},
             {
+                "step": step,
                 "optimizer": {"numbers": numbers, "param_groups": optimizer["param_groups"]},
                 "schedule": {name: value for name, value in self.schedule.state_dict().items() if name != "lr_lambdas"},
                 "scaler": self.scaler and self.scaler.state_dict(),
@@ -84,8 +85,8 @@ class TrainingState:
             },
         )
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot of an equal training.
+    def restore(self, snapshot: Snapshot) -> int:
+        """Go back to a snapshot of an equal training, and return the number of optimiser steps that it had taken.
 
         Raises:
             KeyError, ValueError, RuntimeError: if it is of another training.
@@ -108,6 +109,7 @@ class TrainingState:
         if self.rollouts is not None:
             self.rollouts.restore(data["rollouts"])
         _restore_random(snapshot)
+        return int(data["step"])
 
     def _weights(self) -> dict[str, Tensor]:
         """What training can change of the model."""

@@ -154,3 +154,29 @@ def test_a_checkpoint_of_other_source_code_is_not_used(finished, tmp_path, capsy
     harness.run(study(), tmp_path)
     error = capsys.readouterr().err
     assert "training starts anew: it was written by another version" in error
+
+
+@pytest.mark.parametrize("step", [1, 4, 5, 8], ids="in step {}".format)
+def test_a_trainer_of_several_stages_goes_on_in_the_right_one(step, tmp_path):
+    trainers, budget = {"stages": {"use": toy("InStages")}}, {"steps": 8}
+    staged = small_study(
+        seeds=1,
+        save_policies=True,
+        trainers=trainers,
+        budget=budget,
+        checkpoint_every=1,
+        optimization={"batch_size": 4},
+    )
+    harness.run(staged, tmp_path / "whole")
+    assert run_and_die(staged, tmp_path / "killed", "torch.optim:AdamW.step", step, "after")
+    harness.run(staged, tmp_path / "killed")
+    folders = [tmp_path / name for name in ("killed", "whole")]
+    tables = [harness.load_results(each).drop(columns="seconds") for each in folders]
+    pd.testing.assert_frame_equal(*tables)
+    for name in ("policy/model.safetensors", "curve.parquet"):
+        one, other = (next(folder.glob(f"trials/*/{name}")) for folder in folders)
+        if name.endswith("parquet"):
+            curves = [pd.read_parquet(each).drop(columns="seconds") for each in (one, other)]
+            pd.testing.assert_frame_equal(*curves)
+        else:
+            assert one.read_bytes() == other.read_bytes()

@@ -16,6 +16,7 @@ from datasets import Dataset
 from metrics.base import KnownAnswer, Metric, MetricContext, MetricError, Need, Series, Value
 from tasks.base import MetricSpec, Split, Task, Tokenizer
 from trainers.base import Budget, Context, Trainer, TrainerError
+from trainers.mle import MaximumLikelihood
 from trainers.policy import Policy
 
 
@@ -93,6 +94,16 @@ class Stops(Trainer):
         for _ in range(self.after):
             context.meter.train(10)
             context.evaluate(policy)
+        return policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class InStages(MaximumLikelihood):
+    """Trains in two stages, each by the shared loop and with half of the budget."""
+
+    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
+        for share in (2, 1):
+            policy = super().fit(policy, examples, Budget(steps=budget.steps // share), context)
         return policy
 
 
