@@ -115,13 +115,15 @@ def test_a_record_of_an_older_version_vouches_for_nothing(out):
     assert len(read(out))
 
 
-def change_identity(path: Path) -> None:
+def save_again(path: Path, weight: float = 0.0, **metadata: str) -> None:
+    """Write a checkpoint as a whole and valid file, with a weight and what it says of itself changed."""
     from safetensors import safe_open
     from safetensors.torch import save_file
 
     with safe_open(path, framework="pt") as file:
-        metadata, tensors = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    save_file(tensors, path, {**metadata, "identity": "other"})
+        old, tensors = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors["model.lm_head.weight"][0, 0] += weight
+    save_file(tensors, path, {**old, **metadata})
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,9 @@ def change_identity(path: Path) -> None:
         (truncate, "training starts anew"),
         (flip, "training starts anew"),
         (lambda path: path.write_bytes(b""), "training starts anew"),
-        (change_identity, "it was written by another trial"),
+        (lambda path: save_again(path, weight=1.0), "it is damaged"),
+        (lambda path: save_again(path, content="{}"), "it is damaged"),
+        (lambda path: save_again(path, identity="other"), "it was written by another trial"),
     ],
 )
 def test_a_damaged_checkpoint_is_said_and_not_used(damage, why, finished, tmp_path, capsys):
@@ -167,7 +171,7 @@ def test_a_trainer_of_several_stages_goes_on_in_the_right_one(step, tmp_path):
         checkpoint_every=1,
         optimization={"batch_size": 4},
     )
-    harness.run(staged, tmp_path / "whole")
+    harness.run(staged, tmp_path / "whole", overrides=["checkpoint_every=0"])
     assert run_and_die(staged, tmp_path / "killed", "torch.optim:AdamW.step", step, "after")
     harness.run(staged, tmp_path / "killed")
     folders = [tmp_path / name for name in ("killed", "whole")]
