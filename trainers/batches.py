@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainers.actions import actions_of
 from trainers.backspace import BACKSPACE, IGNORE, NEVER, layout
+from trainers.base import TrainerError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -42,11 +43,23 @@ class Trajectory:
 
 
 def trajectories_of(examples: Dataset, policy: Policy) -> list[Trajectory]:
-    """Encode examples (columns ``prompt``, ``completion``, ``finished``) as expert trajectories."""
+    """Encode examples (columns ``prompt``, ``completion``, ``finished``) as expert trajectories.
+
+    Raises:
+        TrainerError: if a completion spells out a token that no text may have (``<bksp>``, the end, padding).
+    """
+    space, text = policy.actions, frozenset(policy.actions.appendable)
     finished: Sequence[bool] = examples["finished"] if "finished" in examples.column_names else [True] * len(examples)
-    found = []
+    found = list[Trajectory]()
     for prompt, completion, ends in zip(examples["prompt"], examples["completion"], finished, strict=True):
-        actions = actions_of(policy.encode(completion), policy.actions, ends)
+        tokens = policy.encode(completion)
+        if not text.issuperset(tokens):
+            wrong = policy.tokenizer.convert_ids_to_tokens(next(token for token in tokens if token not in text))
+            raise TrainerError(
+                f"example {len(found)}: its completion {completion[:80]!r} spells out {wrong!r}, which is a token of "
+                "its own and no text: take it out of the data"
+            )
+        actions = actions_of(tokens, space, ends)
         found.append(Trajectory(tuple(policy.prompt_ids(prompt)), actions, ends, (True,) * len(actions)))
     return found
 

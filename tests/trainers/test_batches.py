@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import action_strings
 
 from trainers.backspace import BACKSPACE, IGNORE, layout
-from trainers.base import Context
+from trainers.base import Context, TrainerError
 from trainers.batches import Trajectory, collate, trajectories_of
 from trainers.policy import Policy
 from trainers.replay import ReplayBuffer
@@ -68,6 +68,15 @@ def test_examples_become_trajectories(make_policy: MakePolicy, examples: Dataset
     assert found[0].actions == (*policy.encode("bcde"), policy.actions.eos)
     assert found[3].actions == tuple(policy.encode("ab"))
     assert all(one.finished for one in trajectories_of(examples.remove_columns("finished"), policy))
+
+
+@pytest.mark.parametrize("token", ["<bksp>", "</s>", "<pad>", "<s>"])
+def test_a_completion_that_spells_out_what_is_no_text_is_an_error_that_names_it(
+    token: str, make_policy: MakePolicy
+) -> None:
+    table = Dataset.from_dict({"prompt": ["a", "b"], "completion": ["ab", f"a{token}b"], "finished": [True, True]})
+    with pytest.raises(TrainerError, match=rf"example 1: its completion 'a{token}b' spells out '{token}'"):
+        trajectories_of(table, make_policy(backspace=True))
 
 
 def test_the_replay_buffer_keeps_the_most_recent(make_policy: MakePolicy, context: Context) -> None:
