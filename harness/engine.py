@@ -1,16 +1,16 @@
-"""Runs the trials of a study, one after the other or in worker processes."""
+"""Runs the trials of a study on an engine: in this process, in worker processes, or on a cluster."""
 
 from __future__ import annotations
 
-import threading
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from harness.engines import Engine
+from harness.engines.serial import Serial
+from harness.engines.workers import Workers
 from harness.errors import StoreError, StudyError
 from harness.execution import execute
 from harness.expansion import Plan, plan
@@ -26,16 +26,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def run(study: str | Path | Study, out: str | Path, *, workers: int = 1, overrides: Iterable[str] = ()) -> pd.DataFrame:
+def run(
+    study: str | Path | Study,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    engine: Engine | None = None,
+    overrides: Iterable[str] = (),
+) -> pd.DataFrame:
     """Run the trials of a study that are not finished yet, and return the long table over all of them.
 
     A trial that raises is recorded as failed and the others go on; it is tried again by the next run. Killing a run
-    loses only the trials that were running.
+    loses of the trials that were running what they did since their last checkpoint. A trial whose worker process is
+    killed goes on from there in another, ``harness.engines.RETRIES`` times.
 
     Args:
         study: name of a bundled study, path of a TOML file, or a study.
         out: results folder.
         workers: processes; 1 runs in this one. Results do not depend on it.
+        engine: runs the trials instead, ``harness.engines.ray.Ray()`` on a cluster.
         overrides: ``a.b=c``, see ``load_study``.
 
     Returns:
@@ -45,13 +54,14 @@ def run(study: str | Path | Study, out: str | Path, *, workers: int = 1, overrid
         StudyError: if the study cannot be run as written; nothing has been written then.
         StoreError: if the results folder cannot be read or written.
     """
-    return run_plan(plan(study, overrides), Path(out), workers=workers)
+    return run_plan(plan(study, overrides), Path(out), workers=workers, engine=engine)
 
 
-def run_plan(planned: Plan, out: Path, *, workers: int = 1) -> pd.DataFrame:
+def run_plan(planned: Plan, out: Path, *, workers: int = 1, engine: Engine | None = None) -> pd.DataFrame:
     """Run a study that has been expanded already, see ``run``."""
     if workers < 1:
         raise StudyError(f"workers must be at least 1, got {workers}")
+    engine = engine or (Serial() if workers == 1 else Workers(workers))
     store = Store(out)
     check_writable(store.out)
     finished = [trial for trial in planned.trials if store.is_finished(trial)]
@@ -64,7 +74,7 @@ def run_plan(planned: Plan, out: Path, *, workers: int = 1) -> pd.DataFrame:
                 check_trials(pending, shown.note)
         with store.run(planned):
             if pending:
-                _run_all(pending, store.out, min(workers, len(pending)), shown)
+                engine.run(pending, store.out, run_trial, shown)
             return store.write_results()
 
 
@@ -93,50 +103,6 @@ def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None]) -> None:
             store.write(trial, log, result)
             store.checkpoint(trial).unlink(missing_ok=True)
             reporter.end("finished", time.monotonic() - started)
-
-
-def _run_all(trials: Sequence[Trial], out: Path, workers: int, shown: Display) -> None:
-    if workers == 1:
-        for trial in trials:
-            run_trial(trial, out, shown.show)
-        return
-    from concurrent.futures.process import BrokenProcessPool
-
-    from joblib import Parallel, delayed, parallel_config
-
-    with (
-        warnings.catch_warnings(),
-        _event_queue(shown) as queue,
-        parallel_config("loky", inner_max_num_threads=trials[0].threads),
-    ):
-        # loky restarts a worker that has grown (by a feature model, say) and warns as if that were a fault
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-        jobs = (delayed(run_trial)(trial, out, queue.put) for trial in trials)
-        try:
-            Parallel(n_jobs=workers, batch_size=1)(jobs)
-        except BrokenProcessPool as error:
-            shown.note(f"a worker process was killed (out of memory?); run again with fewer workers: {error}")
-
-
-@contextmanager
-def _event_queue(shown: Display) -> Iterator[Any]:
-    """A queue that worker processes can put events into, shown by a thread of this process."""
-    from joblib.externals.loky.backend.context import get_context
-
-    with get_context("loky").Manager() as manager:
-        queue = manager.Queue()
-
-        def drain() -> None:
-            for event in iter(queue.get, None):
-                shown.show(event)
-
-        thread = threading.Thread(target=drain, daemon=True)
-        thread.start()
-        try:
-            yield queue
-        finally:
-            queue.put(None)
-            thread.join()
 
 
 def _note_finished(finished: Sequence[Trial], store: Store, shown: Display) -> None:

@@ -27,7 +27,7 @@ class Event:
         kind: it started, is at ``done`` of ``total`` in a phase, has something to say, or ended.
         phase: what it is doing, or for the end "finished" or "failed".
         done, total: position in the phase, total 0 where it is not known.
-        seconds: how long the trial took, at its end.
+        seconds: how long the trial took, at its end; 0 where that is not known.
         problem: what it says, or the last line of the traceback of a failed trial.
     """
 
@@ -201,7 +201,8 @@ def display(total: int, done: int, console: Console | None = None) -> Display:
 
 
 def _ending(event: Event) -> str:
-    return f"{event.label} {event.phase} in {event.seconds:.1f} s" + (f": {event.problem}" if event.problem else "")
+    duration = f" in {event.seconds:.1f} s" if event.seconds else ""
+    return f"{event.label} {event.phase}{duration}" + (f": {event.problem}" if event.problem else "")
 
 
 @contextmanager

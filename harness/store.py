@@ -70,11 +70,13 @@ class Store:
                     }
                     write_file(self.out / "study.json", lambda path: path.write_text(json.dumps(content, indent=1)))
                 yield
+                with writing(self.out):
+                    self._clean(plan)  # after workers that were killed while the run went on
         except Timeout:
             raise StoreError(f"{self.out} is in use by another run: wait for it, or choose another --out") from None
 
     def _clean(self, plan: Plan) -> None:
-        """Delete what a killed run was writing, and checkpoints of trials that are finished or not wanted any more."""
+        """Delete what a killed process was writing, and checkpoints of trials that are finished or not wanted any more."""
         for folder in (self.out, self.trials, self.checkpoints):
             for leftover in folder.glob(f"{SCRATCH}*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
