@@ -11,7 +11,7 @@ from harness.broken import warn_of_malformed
 from harness.errors import RegistryError, suggestion
 from harness.provenance import library_versions
 from harness.registry import METRICS, TASKS, TRAINERS, Registry
-from harness.study import Study, home, load_study
+from harness.study import Resources, Study, home, load_study
 from harness.trial import Component, Trial, component
 from harness.validation import Key, Table, build, check, plain
 
@@ -61,7 +61,12 @@ class _Expansion:
         from trainers.models import ModelSpec
 
         self.study, self.key, self.folder = study, key, folder
-        self.classes: dict[str, type] = {"model": ModelSpec, "budget": Budget, "optimization": Optimization}
+        self.classes: dict[str, type] = {
+            "model": ModelSpec,
+            "budget": Budget,
+            "optimization": Optimization,
+            "resources": Resources,
+        }
         for name, cls in self.classes.items():
             check(cls, getattr(study, name), key / name)
         self.decoders = {name: build(Decoder, table, key / "decoders" / name) for name, table in study.decoders.items()}
@@ -82,7 +87,10 @@ class _Expansion:
             chosen = self._decoders(table, key, metrics)
             decoders = [self._served(chosen, trainer, key) for trainer, _, _ in trainers]
             model, budget = self._shared("model", (table, key)), self._shared("budget", (table, key))
-            optimizations = [self._shared("optimization", (table, key), (other, at)) for _, other, at in trainers]
+            layers = [((table, key), (other, at)) for _, other, at in trainers]
+            optimizations = [self._shared("optimization", *both) for both in layers]
+            wanted = [self._shared("resources", *both) for both in layers]
+            resources = [{**each, "cpus": each["cpus"] or study.threads} for each in wanted]
             trials += [
                 Trial(
                     study=study.name,
@@ -100,9 +108,12 @@ class _Expansion:
                     save_policy=study.save_policies,
                     checkpoint_every=study.checkpoint_every,
                     versions=library_versions(),
+                    resources=taken,
                 )
                 for seed in study.chosen_seeds
-                for (trainer, _, _), optimization, served in zip(trainers, optimizations, decoders, strict=True)
+                for (trainer, _, _), optimization, taken, served in zip(
+                    trainers, optimizations, resources, decoders, strict=True
+                )
             ]
         for name in study.metrics:
             if name not in used:

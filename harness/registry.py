@@ -114,7 +114,7 @@ TRAINERS: Registry[Trainer] = Registry(
         "sequence_match": "trainers.sequence_match:SequenceMatch",
         "sequence_match_backspace": "trainers.sequence_match:SequenceMatchBackspace",
     },
-    reserved=("use", "optimization"),
+    reserved=("use", "optimization", "resources"),
 )
 TASKS: Registry[Task] = Registry(
     "task",
@@ -124,7 +124,7 @@ TASKS: Registry[Task] = Registry(
         "text": "tasks.text:Text",
         "language": "tasks.language:LanguageTask",
     },
-    reserved=("use", "model", "budget", "optimization", "decoders", "metrics"),
+    reserved=("use", "model", "budget", "optimization", "resources", "decoders", "metrics"),
 )
 METRICS: Registry[Metric] = Registry(
     "metric",

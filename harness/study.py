@@ -60,6 +60,25 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a trial takes of a node of a cluster.
+
+    Attributes:
+        cpus: cores; as many as it has threads if not given.
+        gpus: devices; a fraction where trials share one.
+    """
+
+    cpus: float | None = None
+    gpus: float = 0
+
+    def __post_init__(self) -> None:
+        if self.cpus is not None and self.cpus <= 0:
+            raise ValueError(f"cpus must be above 0, got {self.cpus}")
+        if self.gpus < 0:
+            raise ValueError(f"gpus must be at least 0, got {self.gpus}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """A study as written: the tables of trainers, tasks and so on are checked when it is expanded into trials.
 
@@ -70,6 +89,7 @@ class Study:
         save_policies: keep every trained policy beside its results.
         checkpoint_every: optimiser steps between checkpoints of a running trial, to go on from after a crash; 0: none.
         threads: torch threads of a trial; part of its identity, since sums depend on it.
+        resources: a ``Resources``, for an engine that asks for them.
         model: a ``trainers.models.ModelSpec``.
         budget: a ``trainers.base.Budget``.
         optimization: a ``trainers.base.Optimization``.
@@ -77,9 +97,9 @@ class Study:
         evaluation: when policies are measured in training.
         decoders: ``trainers.decoding.Decoder`` by name.
         trainers: settings by name; ``use`` names the registered trainer where the table's name is an alias, and
-            ``optimization`` overrides the study's.
-        tasks: settings by name; ``use`` as above; ``model``, ``budget``, ``optimization`` override the study's,
-            ``decoders`` picks some by name, ``metrics`` (settings by name) replaces the task's own list.
+            ``optimization`` and ``resources`` override the study's.
+        tasks: settings by name; ``use`` as above; ``model``, ``budget``, ``optimization``, ``resources`` override the
+            study's, ``decoders`` picks some by name, ``metrics`` (settings by name) replaces the task's own list.
         metrics: settings of a metric wherever a task uses it; ``use`` as above.
     """
 
@@ -89,6 +109,7 @@ class Study:
     save_policies: bool = False
     checkpoint_every: int = 100
     threads: int = 1
+    resources: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any]
     budget: dict[str, Any]
     optimization: dict[str, Any] = field(default_factory=dict)

@@ -69,6 +69,7 @@ class Trial:
         threads: torch threads.
         save_policy: whether the trained policy is kept.
         checkpoint_every: optimiser steps between checkpoints; 0: none.
+        resources: what it takes of a node of a cluster, ``cpus`` and ``gpus``.
         versions: of the libraries that can change the result.
     """
 
@@ -87,6 +88,7 @@ class Trial:
     versions: dict[str, str]
     evaluation: dict[str, Any] = field(default_factory=dict)
     checkpoint_every: int = 0
+    resources: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Trial:
@@ -109,8 +111,10 @@ class Trial:
             "task": self.task.content(),
             "metrics": [metric.content() for metric in self.metrics],
         }
-        for name in ("study", "save_policy", "checkpoint_every", *([] if self.evaluation else ["evaluation"])):
+        for name in ("study", "save_policy", "checkpoint_every", "resources"):
             del content[name]
+        if not self.evaluation:
+            del content["evaluation"]
         return hashlib.sha256(canonical(content).encode()).hexdigest()
 
     @property
