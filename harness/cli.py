@@ -56,18 +56,35 @@ class CheckTier(enum.StrEnum):
     FULL = "full"
 
 
+class EngineName(enum.StrEnum):
+    """Where ``run`` runs trials."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 @app.command()
 def run(
     study: Annotated[str, typer.Argument(help="A bundled study by name, or a TOML file.")],
     out: Annotated[Path | None, typer.Option(help="Results folder; results/NAME if not given.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes of this machine; without them trials run in this one.")
+    ] = None,
+    engine: Annotated[EngineName, typer.Option(help="Where trials run: on this machine, or on a Ray cluster.")] = (
+        EngineName.LOCAL
+    ),
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of the cluster, HOST:PORT; one on this machine if not given."),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study, a.b=c.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and print its trials.")] = False,
 ) -> None:
     """Run the trials of a study that are not finished yet, and print the leaderboard."""
-    from harness import engine
+    from harness.engine import run_plan
+    from harness.engines.choice import choose
     from harness.expansion import plan
     from harness.store import Store
 
@@ -78,8 +95,9 @@ def run(
         sys.stdout.write(overview(planned))
         return
     out = out or Path("results") / planned.study.name
+    chosen = choose(engine.value, workers, ray_address)
     try:
-        results = engine.run_plan(planned, out, workers=workers)
+        results = run_plan(planned, out, chosen)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; finished trials are kept, run again to go on\n")
         raise typer.Exit(130) from None

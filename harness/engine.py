@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.engines import Engine
-from harness.engines.serial import Serial
-from harness.engines.workers import Workers
-from harness.errors import StoreError, StudyError
+from harness.engines.choice import choose
+from harness.errors import StoreError
 from harness.execution import execute
 from harness.expansion import Plan, plan
 from harness.preflight import check_trials, check_writable
@@ -44,7 +43,7 @@ def run(
         study: name of a bundled study, path of a TOML file, or a study.
         out: results folder.
         workers: processes; 1 runs in this one. Results do not depend on it.
-        engine: runs the trials instead, ``harness.engines.ray.Ray()`` on a cluster.
+        engine: runs the trials instead of ``workers``: ``harness.engines.ray.Ray(address)`` on a cluster.
         overrides: ``a.b=c``, see ``load_study``.
 
     Returns:
@@ -52,16 +51,14 @@ def run(
 
     Raises:
         StudyError: if the study cannot be run as written; nothing has been written then.
+        RequestError: if ``workers`` is below 1.
         StoreError: if the results folder cannot be read or written.
     """
-    return run_plan(plan(study, overrides), Path(out), workers=workers, engine=engine)
+    return run_plan(plan(study, overrides), Path(out), engine or choose(workers=workers))
 
 
-def run_plan(planned: Plan, out: Path, *, workers: int = 1, engine: Engine | None = None) -> pd.DataFrame:
-    """Run a study that has been expanded already, see ``run``."""
-    if workers < 1:
-        raise StudyError(f"workers must be at least 1, got {workers}")
-    engine = engine or (Serial() if workers == 1 else Workers(workers))
+def run_plan(planned: Plan, out: Path, engine: Engine) -> pd.DataFrame:
+    """Run a study that has been expanded already on an engine, see ``run``."""
     store = Store(out)
     check_writable(store.out)
     finished = [trial for trial in planned.trials if store.is_finished(trial)]

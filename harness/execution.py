@@ -16,6 +16,7 @@ from harness.preparation import instance, prepare
 from harness.progress import Reporter
 from harness.registry import METRICS, TRAINERS
 from harness.seeding import axis_seed
+from harness.threads import pinned
 from harness.training import Training
 from harness.trial import Trial
 from harness.trial_log import Log
@@ -112,17 +113,12 @@ def _run(trial: Trial, reporter: Reporter, log: Log, checkpoint: Path | None) ->
 @contextmanager
 def isolated(trial: Trial) -> Iterator[None]:
     """Seed what draws from global generators, and pin threads, so that trials do not influence each other."""
-    import numpy as np
-    import torch
-    from threadpoolctl import threadpool_limits
+    with pinned(trial.threads):
+        import numpy as np
+        import torch
 
-    threads, seed = torch.get_num_threads(), axis_seed(trial.seed, "order")
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    torch.manual_seed(seed)
-    torch.set_num_threads(trial.threads)
-    try:
-        with threadpool_limits(limits=trial.threads):
-            yield
-    finally:
-        torch.set_num_threads(threads)
+        seed = axis_seed(trial.seed, "order")
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(seed)
+        yield

@@ -76,7 +76,7 @@ class Store:
             raise StoreError(f"{self.out} is in use by another run: wait for it, or choose another --out") from None
 
     def _clean(self, plan: Plan) -> None:
-        """Delete what a killed process was writing, and checkpoints of trials that are finished or not wanted any more."""
+        """Delete what killed processes were writing, and checkpoints of trials that are finished or not wanted."""
         for folder in (self.out, self.trials, self.checkpoints):
             for leftover in folder.glob(f"{SCRATCH}*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()

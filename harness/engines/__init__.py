@@ -58,9 +58,3 @@ class Deaths:
         Store(self._out).write(trial, Log(), None, problem)
         self._shown.show(Event(trial.label, "end", "failed", problem=problem))
         return False
-
-
-def thread_variables(threads: int) -> dict[str, str]:
-    """Environment in which a fresh process gives BLAS, OpenMP and the like ``threads`` threads."""
-    names = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMBA", "NUMEXPR")
-    return {**{f"{name}_NUM_THREADS": str(threads) for name in names}, "VECLIB_MAXIMUM_THREADS": str(threads)}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from urllib.parse import urlsplit
 
-from harness.engines import thread_variables
 from harness.errors import StudyError
+from harness.threads import thread_variables
 from harness.trial import Trial
 
 PATIENCE = 10.0
@@ -65,7 +66,8 @@ def connected(address: str | None, trials: Sequence[Trial]) -> Iterator[list[str
         lacks = lacking(trials)
         if here and lacks:
             raise StudyError(f"this machine is too small: {lacks[0]}; give the --ray-address of a cluster")
-        yield lacks
+        with redirect_stdout(sys.stderr):  # where Ray tells of workers that died
+            yield lacks
     finally:
         ray.shutdown()
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.engines import RunTrial
 from harness.errors import StoreError, StudyError
 from harness.progress import Event
 from harness.provenance import library_versions, source_digest
-from harness.registry import METRICS, TASKS, TRAINERS
-from harness.trial import Trial
+from harness.registry import METRICS, TASKS, TRAINERS, Registry
+from harness.trial import Component, Trial
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Place:
         if source_digest() != self.source or library_versions() != trial.versions:
             raise StudyError(f"{node} has another version of seqmatch or of its libraries: install the same there")
         with chdir(self.folder):
-            pairs = [(TRAINERS, trial.trainer), (TASKS, trial.task), *((METRICS, metric) for metric in trial.metrics)]
-            for registry, component in pairs:
+            parts: list[tuple[Registry[Any], Component]] = [(TRAINERS, trial.trainer), (TASKS, trial.task)]
+            for registry, component in [*parts, *((METRICS, metric) for metric in trial.metrics)]:
                 entry = registry.entry(component.use)
                 if entry.version != component.version:
                     raise StudyError(f"{node} has {entry.label}, and the run has {component.version}")

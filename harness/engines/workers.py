@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.engines import Deaths, RunTrial, thread_variables
+from harness.engines import Deaths, RunTrial
 from harness.progress import Display
+from harness.threads import thread_variables
 from harness.trial import Trial
 
 

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from small_studies import small_tables, to_toml
+from stateful import stateful_study
+
+import harness
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +72,14 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("llama")
     build_policy(spec, tokenizer_for(spec, lambda: iter(["0123456789"]), None), backspace=False, seed=0).save(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def whole(llama: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the stateful study from a run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    harness.run(stateful_study(llama), out)
+    return out
 
 
 @pytest.fixture

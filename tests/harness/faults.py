@@ -1,5 +1,7 @@
 """Real faults at an exact point: a process that kills itself with SIGKILL when it calls a function for the n-th time.
 
+Of a whole run (``run_and_die``), or of the workers of an engine (``Deadly``).
+
 The processes are forked from one that has imported everything, so that hundreds of kills are cheap.
 """
 
@@ -9,9 +11,15 @@ import importlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+from harness.engines import Engine, RunTrial
+from harness.progress import Display, Event
+from harness.trial import Trial
 
 Moment = Literal["before", "after", "half"]
 
@@ -37,6 +45,34 @@ def run_and_die(study: Any, out: Path, function: str, call: int, moment: Moment 
     if process.exitcode not in (0, -signal.SIGKILL):
         raise AssertionError(f"the run ended with {process.exitcode}")
     return process.exitcode == -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """An engine some of whose workers die.
+
+    Attributes:
+        engine: whose workers.
+        trainer: in which trials they die.
+        deaths: function, call and moment as for ``run_and_die``, of the first worker that runs such a trial, the next
+            one, and so on; later ones live.
+        marks: empty folder, in which every worker that is to die leaves a file.
+    """
+
+    engine: Engine
+    trainer: str
+    deaths: Sequence[tuple[str, int, Moment]]
+    marks: Path
+
+    def run(self, trials: Sequence[Trial], out: Path, run_trial: RunTrial, shown: Display) -> None:
+        self.engine.run(trials, out, partial(self.run_trial, run_trial), shown)
+
+    def run_trial(self, run_trial: RunTrial, trial: Trial, out: Path, emit: Callable[[Event], None]) -> None:
+        number = len(list(self.marks.iterdir()))
+        if trial.trainer.name == self.trainer and number < len(self.deaths):
+            (self.marks / str(number)).touch()
+            _arm(*self.deaths[number])
+        run_trial(trial, out, emit)
 
 
 def _run(

@@ -12,7 +12,7 @@ import pytest
 from small_studies import TOYS, small_study, small_tables, to_toml, toy
 
 import harness
-from harness.errors import StoreError, StudyError
+from harness.errors import RequestError, StoreError
 from harness.expansion import plan
 
 ROOT = TOYS.parents[2]
@@ -112,13 +112,6 @@ def test_a_failed_trial_is_tried_again_and_finished_ones_are_not(tmp_path):
     assert len(folders(tmp_path / "out")) == 4
 
 
-def test_a_worker_that_is_killed_leaves_missing_rows_and_the_run_can_go_on(tmp_path, capsys):
-    results = harness.run(small_study(seeds=1, trainers=shift(fault="die"), threads=1), tmp_path, workers=2)
-    assert "a worker process was killed" in capsys.readouterr().err
-    assert results.loc[results["trainer"] == "shift", "status"].tolist() == ["missing"]
-    assert results.loc[results["trainer"] == "shift", "value"].isna().all()
-
-
 def test_an_interrupt_stops_the_run_and_keeps_finished_trials(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         harness.run(small_study(trainers=shift(fault="interrupt", fault_seed=1)), tmp_path)
@@ -192,7 +185,7 @@ def test_results_of_other_source_code_are_kept_with_one_warning(tmp_path, monkey
 
 
 def test_no_workers_is_an_error(tmp_path):
-    with pytest.raises(StudyError, match="workers must be at least 1, got 0"):
+    with pytest.raises(RequestError, match="workers must be at least 1, got 0"):
         harness.run(small_study(), tmp_path / "out", workers=0)
     assert not (tmp_path / "out").exists()
 

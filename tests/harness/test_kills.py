@@ -2,75 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pandas as pd
 import pytest
 from faults import run_and_die
-from small_studies import small_study, small_tables, toy
+from stateful import equal, stateful_study
 
 import harness
-from harness.expansion import plan
-from harness.store import Store
-from harness.study import Study
-
-FRESH = {**small_tables()["model"]["fresh"], "max_position_embeddings": 64}
-FILES = ("results", "generations", "series", "curve", "evaluations")
-
-
-def study(feature_model: str) -> Study:
-    """Dropout-free and small, but with everything that has a state: roll-outs, noise, evaluations, features."""
-    return small_study(
-        seeds=1,
-        model={"fresh": FRESH},
-        budget={"steps": 6},
-        optimization={"batch_size": 4, "log_every": 1},
-        checkpoint_every=2,
-        save_policies=True,
-        evaluation={"points": 3, "metrics": ["trajectories"]},
-        trainers={
-            "mle": {},
-            "sequence_match_backspace": {"cloning_share": 0.3, "refresh_every": 2, "refresh": 4, "buffer_size": 6},
-        },
-        tasks={
-            "letters": {
-                "use": toy("Letters"),
-                "train": 40,
-                "test": 50,
-                "validation": 4,
-                "metrics": {
-                    "accuracy": {},
-                    "trajectories": {},
-                    "mauve": {"model": feature_model, "clusters": 2, "clusterings": 1, "permutations": 9},
-                },
-            }
-        },
-    )
-
-
-@pytest.fixture(scope="module")
-def whole(llama: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("whole")
-    harness.run(study(llama), out)
-    return out
-
-
-def equal(out: Path, whole: Path, found: Study) -> None:
-    """Every table and every policy is the same, but for the clock on the wall."""
-    for name in ("results", *FILES):
-        for trial in plan(found).trials:
-            one, other = (
-                pd.read_parquet(folder / "trials" / trial.label / f"{name}.parquet") for folder in (out, whole)
-            )
-            pd.testing.assert_frame_equal(
-                one.drop(columns="seconds", errors="ignore"), other.drop(columns="seconds", errors="ignore"), obj=name
-            )
-    for trial in plan(found).trials:
-        weights = [Store(folder).policy(trial) / "model.safetensors" for folder in (out, whole)]
-        assert weights[0].read_bytes() == weights[1].read_bytes()
-    assert not list(out.rglob(".tmp-*"))
-    assert not list(out.glob("checkpoints/*"))
-
 
 MOMENTS = {
     "before the first step": [("torch.optim:AdamW.step", 1, "before")],
@@ -100,32 +36,32 @@ MOMENTS = {
 @pytest.mark.parametrize("moments", MOMENTS.values(), ids=MOMENTS)
 def test_a_killed_study_goes_on_to_the_table_of_one_that_was_not(moments, llama, whole, tmp_path):
     for function, call, moment in moments:
-        assert run_and_die(study(llama), tmp_path, function, call, moment), "it was not killed there"
+        assert run_and_die(stateful_study(llama), tmp_path, function, call, moment), "it was not killed there"
         assert set(harness.load_results(tmp_path)["status"]) <= {"finished", "missing"}
-    harness.run(study(llama), tmp_path)
-    equal(tmp_path, whole, study(llama))
+    harness.run(stateful_study(llama), tmp_path)
+    equal(tmp_path, whole, stateful_study(llama))
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_study_that_is_killed_at_every_rename_one_after_the_other_ends_the_same(moment, llama, whole, tmp_path):
     rename = 1
-    while run_and_die(study(llama), tmp_path, "os:replace", rename, moment):
+    while run_and_die(stateful_study(llama), tmp_path, "os:replace", rename, moment):
         rename += 1
         if (tmp_path / "study.json").exists():
             harness.load_results(tmp_path)
         assert rename < 20
     assert rename >= 4
-    equal(tmp_path, whole, study(llama))
+    equal(tmp_path, whole, stateful_study(llama))
 
 
 def test_a_killed_trial_goes_on_from_its_checkpoint_and_not_from_its_start(llama, tmp_path, monkeypatch):
     import torch
 
-    assert run_and_die(study(llama), tmp_path, "torch.optim:AdamW.step", 5, "after")
+    assert run_and_die(stateful_study(llama), tmp_path, "torch.optim:AdamW.step", 5, "after")
     steps = []
     original = torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda *a, **k: (steps.append(1), original(*a, **k))[1])
-    harness.run(study(llama), tmp_path)
+    harness.run(stateful_study(llama), tmp_path)
     assert len(steps) == 2 + 6
 
 

@@ -148,6 +148,28 @@ class Threads(Metric):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pools(Metric):
+    """Reports the threads of torch, and the most that any pool of BLAS or OpenMP has, imported late or early."""
+
+    values: ClassVar[Mapping[str, Value]] = {
+        "torch_threads": Value(None, (1, 99)),
+        "pool_threads": Value(None, (1, 99)),
+    }
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        import faiss  # noqa: F401
+        import sklearn.cluster  # noqa: F401
+        from threadpoolctl import threadpool_info
+
+        pools = [pool["num_threads"] for pool in threadpool_info()]
+        return {"torch_threads": torch.get_num_threads(), "pool_threads": max(pools)}
+
+    @classmethod
+    def known_answers(cls) -> list[KnownAnswer]:
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plots(Metric):
     """Reports curves, one that depends on the generations, and what is wrong with the one of the day."""
 
