@@ -41,20 +41,20 @@ class Deaths:
 
     Args:
         out: results folder.
-        shown: told about it.
+        emit: told about it.
     """
 
-    def __init__(self, out: Path, shown: Display) -> None:
-        self._out, self._shown, self._times = out, shown, Counter[str]()
+    def __init__(self, out: Path, emit: Callable[[Event], None]) -> None:
+        self._out, self._emit, self._times = out, emit, Counter[str]()
 
     def try_again(self, trial: Trial, cause: str) -> bool:
         """The worker of ``trial`` died, perhaps by ``cause``; whether the trial is to be run again."""
         self._times[trial.identity] += 1
         times = self._times[trial.identity]
         if times <= RETRIES:
-            self._shown.note(f"{trial.label}: the worker process was killed ({cause}); trying again")
+            self._emit(Event(trial.label, "note", problem=f"the worker process was killed ({cause}); trying again"))
             return True
         problem = f"the worker process was killed {times} times ({cause})"
         Store(self._out).write(trial, Log(), None, problem)
-        self._shown.show(Event(trial.label, "end", "failed", problem=problem))
+        self._emit(Event(trial.label, "end", "failed", problem=problem))
         return False

@@ -52,7 +52,7 @@ class _Run:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._place, self._run_trial, self._shown = place, run_trial, shown
-        self._deaths = Deaths(place.out, shown)
+        self._deaths = Deaths(place.out, shown.show)
         self._running: dict[Any, Trial] = {}
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         options = {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": here}

@@ -76,4 +76,5 @@ class Place:
             if (trials / trial.label / "trial.json").is_file():
                 return
             pause()
-        raise StoreError(f"{trials / trial.label} was written on another node: --out must be a folder all nodes share")
+        written = trials / trial.label
+        raise StoreError(f"{written} was written on another node: --out must be a folder that all nodes share")

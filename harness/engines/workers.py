@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,10 @@ class Workers:
     def run(self, trials: Sequence[Trial], out: Path, run_trial: RunTrial, shown: Display) -> None:
         """Run all trials, see ``harness.engines.Engine``."""
         waiting, running = deque(trials), dict[Future[None], tuple[_Worker, Trial]]()
-        deaths = Deaths(out, shown)
         with warnings.catch_warnings(), _event_queue(shown) as queue, ExitStack() as stack:
             # loky restarts a worker that has grown (by a feature model, say) and warns as if that were a fault
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+            deaths = Deaths(out, queue.put)
             workers = [_Worker(trials[0].threads) for _ in range(min(self.count, len(trials)))]
             for worker in workers:
                 stack.callback(worker.stop)
@@ -100,7 +101,9 @@ def _event_queue(shown: Display) -> Iterator[Any]:
     """A queue that worker processes can put events into, shown by a thread of this process."""
     from joblib.externals.loky.backend.context import get_context
 
-    with get_context("loky").Manager() as manager:
+    manager = SyncManager(ctx=get_context("loky"))
+    manager.start(_end_with, (os.getpid(),))
+    with manager:
         queue = manager.Queue()
 
         def drain() -> None:

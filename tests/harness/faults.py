@@ -57,12 +57,14 @@ class Deadly:
         deaths: function, call and moment as for ``run_and_die``, of the first worker that runs such a trial, the next
             one, and so on; later ones live.
         marks: empty folder, in which every worker that is to die leaves a file.
+        die: lets the worker die, given its file.
     """
 
     engine: Engine
     trainer: str
     deaths: Sequence[tuple[str, int, Moment]]
     marks: Path
+    die: Callable[[Path], object] = lambda _: kill_self()
 
     def run(self, trials: Sequence[Trial], out: Path, run_trial: RunTrial, shown: Display) -> None:
         self.engine.run(trials, out, partial(self.run_trial, run_trial), shown)
@@ -70,8 +72,9 @@ class Deadly:
     def run_trial(self, run_trial: RunTrial, trial: Trial, out: Path, emit: Callable[[Event], None]) -> None:
         number = len(list(self.marks.iterdir()))
         if trial.trainer.name == self.trainer and number < len(self.deaths):
-            (self.marks / str(number)).touch()
-            _arm(*self.deaths[number])
+            mark = self.marks / str(number)
+            mark.touch()
+            _arm(*self.deaths[number], partial(self.die, mark))
         run_trial(trial, out, emit)
 
 
@@ -88,7 +91,12 @@ def _run(
     harness.run(study, out, workers=workers)
 
 
-def _arm(function: str, call: int, moment: Moment) -> None:
+def kill_self() -> None:
+    """The process ends at once, as if it ran out of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _arm(function: str, call: int, moment: Moment, die: Callable[[], None] = kill_self) -> None:
     module, _, path = function.partition(":")
     owner: Any = importlib.import_module(module)
     *parents, name = path.split(".")
@@ -101,13 +109,13 @@ def _arm(function: str, call: int, moment: Moment) -> None:
         nonlocal calls
         calls += 1
         if calls == call and moment == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         result = original(*arguments, **named)
         if calls == call:
             written = [each for each in (*arguments, *named.values()) if moment == "half" and isinstance(each, Path)]
             for path in written:
                 os.truncate(path, path.stat().st_size // 2)
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         return result
 
     setattr(owner, name, deadly)
