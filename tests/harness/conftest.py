@@ -83,6 +83,14 @@ def whole(llama: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    """An empty folder for ``faults.Deadly``."""
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
 def study_file(tmp_path: Path) -> Callable[..., Path]:
     def write(**changes: Any) -> Path:
         path = tmp_path / "small.toml"

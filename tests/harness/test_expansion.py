@@ -49,7 +49,7 @@ def test_a_decoder_without_the_distribution_that_a_metric_needs_is_refused():
     trials(tasks={"language": {"metrics": {"diversity": {}}}}, **study)
 
 
-def test_an_explicit_default_changes_nothing():
+def test_an_explicit_default_and_what_changes_no_result_change_nothing():
     plainly = trials()
     written = trials(
         trainers={"pretrained": {}, "shift": {"use": toy("Shift"), "scale": 0.1}},
@@ -60,6 +60,7 @@ def test_an_explicit_default_changes_nothing():
         threads=1,
         description="other words",
         save_policies=True,
+        resources={"cpus": 8, "gpus": 1},
     )
     assert [trial.identity for trial in plainly] == [trial.identity for trial in written]
 
@@ -112,11 +113,17 @@ def test_seeds_do_not_depend_on_which_trainers_are_compared():
 def test_tables_of_a_task_and_of_a_trainer_override_the_study():
     found = trials(
         optimization={"learning_rate": 0.1, "batch_size": 2, "warmup": 0.3},
-        trainers={"pretrained": {}, "shift": {"use": toy("Shift"), "optimization": {"learning_rate": 0.3}}},
+        threads=2,
+        resources={"gpus": 1},
+        trainers={
+            "pretrained": {"resources": {"gpus": 0}},
+            "shift": {"use": toy("Shift"), "optimization": {"learning_rate": 0.3}},
+        },
         tasks={
             "letters": {
                 "use": toy("Letters"),
                 "optimization": {"learning_rate": 0.2, "batch_size": 4},
+                "resources": {"gpus": 0.5},
                 "budget": {"steps": 77},
                 "model": {"fresh": {"hidden_size": 16}},
                 "decoders": ["cool"],
@@ -129,6 +136,8 @@ def test_tables_of_a_task_and_of_a_trainer_override_the_study():
     for name, rate in (("pretrained", 0.2), ("shift", 0.3)):
         optimization = by_trainer[name].optimization
         assert (optimization["learning_rate"], optimization["batch_size"], optimization["warmup"]) == (rate, 4, 0.3)
+    assert by_trainer["pretrained"].resources == {"cpus": 2, "gpus": 0}
+    assert by_trainer["shift"].resources == {"cpus": 2, "gpus": 0.5}
     trial = found[0]
     assert trial.budget["steps"] == 77
     assert (trial.model["fresh"]["hidden_size"], trial.model["fresh"]["num_attention_heads"]) == (16, 2)
@@ -187,6 +196,9 @@ def test_headlines_are_the_first_number_of_each_metric():
         ),
         ({"trainers": {"mle": {"optimization": {"lr": 1}}}}, "trainers.mle.optimization.lr: unknown key"),
         ({"trainers": {"mle": {"optimization": 1}}}, "trainers.mle.optimization: must be a table"),
+        ({"trainers": {"mle": {"resources": {"gpu": 1}}}}, "trainers.mle.resources.gpu: unknown key"),
+        ({"resources": {"cpus": 0}}, "resources: cpus must be above 0, got 0"),
+        ({"resources": {"gpus": -1}}, "resources: gpus must be at least 0, got -1"),
         ({"trainers": {"x": {"use": toy("Greedy")}}}, "has a setting named 'optimization'"),
         ({"trainers": {"x": {"use": toy("NotATrainer")}}}, "trainers.x.use: .*not a subclass"),
         ({"tasks": {"arithmetc": {}}}, "tasks.arithmetc: unknown task 'arithmetc'; did you mean 'arithmetic'"),

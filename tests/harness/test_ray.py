@@ -43,13 +43,6 @@ def cluster() -> Iterator[Cluster]:
         cluster.shutdown()
 
 
-@pytest.fixture
-def marks(tmp_path: Path) -> Path:
-    folder = tmp_path / "marks"
-    folder.mkdir()
-    return folder
-
-
 def wait_to_be_killed(mark: Path) -> None:
     """Say on which node this worker is, and wait for the death of that node."""
     import ray
