@@ -32,3 +32,4 @@ bench: setup
 	$(BIN)/python benchmarks/loss_memory.py
 	$(BIN)/python benchmarks/mauve.py
 	$(BIN)/python benchmarks/ngrams.py
+	$(BIN)/python benchmarks/workers.py

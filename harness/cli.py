@@ -75,7 +75,9 @@ def run(
     ),
     ray_address: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Of the cluster, HOST:PORT; one on this machine if not given."),
+        typer.Option(
+            metavar="ADDRESS", help="Of the cluster, HOST:PORT or auto; RAY_ADDRESS, or one on this machine, without."
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study, a.b=c.")

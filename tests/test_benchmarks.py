@@ -1,4 +1,4 @@
-"""The benchmarks of the metrics run at tiny sizes, and both of their sides agree; how fast is no matter here."""
+"""The benchmarks of metrics and workers run at tiny sizes, and both of their sides agree; how fast is no matter here."""
 
 import subprocess
 import sys
@@ -28,6 +28,13 @@ def test_ngrams(vocabulary):
     """The script itself compares every number."""
     *_, row = run("ngrams.py", "--texts", 9, "--tokens", 20, "--repeats", 1, "--vocabularies", vocabulary)
     assert row.split()[0] == str(vocabulary)
+
+
+def test_workers():
+    """The script itself compares the tables."""
+    *_, heading, _, _, _, ratio = run("workers.py", "--trials", 2, "--steps", 2, "--repeats", 1)
+    assert "2 trials of" in heading
+    assert float(ratio.split()[1]) > 0
 
 
 def test_make_bench_runs_every_benchmark():

@@ -61,7 +61,8 @@ def connected(address: str | None, trials: Sequence[Trial]) -> Iterator[list[str
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **here)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise StudyError(f"cannot join the Ray cluster at {address}: {' '.join(str(error).split())}") from error
+        problem, hint = " ".join(str(error).split()), "if it asks for a token, set RAY_AUTH_MODE=token"
+        raise StudyError(f"cannot join the Ray cluster at {address}: {problem} ({hint})") from error
     try:
         lacks = lacking(trials)
         if here and lacks:
