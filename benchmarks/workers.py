@@ -12,11 +12,12 @@ Example::
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ import pandas as pd
 import harness
 from harness.engines import Engine, RunTrial
 from harness.engines.choice import choose
-from harness.progress import Display, Event
+from harness.progress import Display
 from harness.study import Study
 from harness.trial import Trial
 
@@ -45,39 +46,24 @@ def study(trials: int, steps: int) -> Study:
 
 @dataclass
 class Timed:
-    """An engine, and how long it ran."""
+    """An engine, and how long it ran the trials, or only started and imported what one needs in ``starts`` workers."""
 
     engine: Engine
+    starts: int = 0
     seconds: float = 0.0
 
     def run(self, trials: Sequence[Trial], out: Path, run_trial: RunTrial, shown: Display) -> None:
         started = time.perf_counter()
-        self.engine.run(trials, out, run_trial, shown)
+        if self.starts:
+            self.engine.run(trials[: self.starts], out, import_all, shown)
+        else:
+            self.engine.run(trials, out, run_trial, shown)
         self.seconds = time.perf_counter() - started
 
 
-@dataclass
-class StartUp:
-    """An engine that only starts its workers and lets each import what a trial does, and how long that took."""
-
-    engine: Engine
-    workers: int
-    seconds: float = 0.0
-
-    def run(self, trials: Sequence[Trial], out: Path, run_trial: RunTrial, shown: Display) -> None:
-        timed = Timed(self.engine)
-        timed.run(trials[: self.workers], out, import_all, shown)
-        self.seconds = timed.seconds
-
-
-def import_all(trial: Trial, out: Path, emit: Callable[[Event], None]) -> None:
-    import datasets  # noqa: F401
-    import peft  # noqa: F401
-    import torch  # noqa: F401
-    import transformers  # noqa: F401
-
-    import harness.execution
-    import trainers.models  # noqa: F401
+def import_all(*_: object) -> None:
+    for name in ("datasets", "peft", "torch", "transformers", "harness.execution", "trainers.models"):
+        importlib.import_module(name)
 
 
 def run(measured: Study, engine: Engine) -> pd.DataFrame:
@@ -97,7 +83,7 @@ def main() -> None:
     for _ in range(arguments.repeats):
         serial, parallel = Timed(choose(workers=1)), Timed(choose(workers=workers))
         pd.testing.assert_frame_equal(run(measured, serial), run(measured, parallel))
-        start = StartUp(choose(workers=workers), workers)
+        start = Timed(choose(workers=workers), starts=workers)
         run(measured, start)
         one.append(serial.seconds)
         several.append(parallel.seconds)

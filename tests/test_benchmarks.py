@@ -1,4 +1,4 @@
-"""The benchmarks of metrics and workers run at tiny sizes, and both of their sides agree; how fast is no matter here."""
+"""The benchmarks of metrics and workers run at tiny sizes, and both of their sides agree; no matter how fast."""
 
 import subprocess
 import sys
