@@ -114,14 +114,15 @@ def test_a_cluster_that_the_run_has_started_ends_with_it_and_an_interrupt_keeps_
     study.write_text(to_toml({**small_tables(), **changes}))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAVE_SECONDS": "60"}
     command = [sys.executable, "-m", "harness", "run", str(study), "--out", str(out), "--engine", "ray"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
     trials = out / "trials"
     while not (list(trials.glob(".tmp-slow*/policy/*.json")) and list(trials.glob("pretrained*"))):
         assert process.poll() is None, "the run ended too early"
         time.sleep(0.05)
     started = psutil.Process(process.pid).children(recursive=True)
     assert any("raylet" in child.name() for child in started)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     stdout, stderr = process.communicate()
     assert (process.returncode, stdout) == (130, "")
     assert stderr.endswith("interrupted; finished trials are kept, run again to go on\n")

@@ -149,20 +149,17 @@ class Threads(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class Pools(Metric):
-    """Reports the threads of torch, and the most that any pool of BLAS or OpenMP has, imported late or early."""
+    """Reports the fewest and most threads of torch and of the pools of BLAS and OpenMP, imported late or early."""
 
-    values: ClassVar[Mapping[str, Value]] = {
-        "torch_threads": Value(None, (1, 99)),
-        "pool_threads": Value(None, (1, 99)),
-    }
+    values: ClassVar[Mapping[str, Value]] = {"fewest": Value(None, (1, 99)), "most": Value(None, (1, 99))}
 
     def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
         import faiss  # noqa: F401
         import sklearn.cluster  # noqa: F401
         from threadpoolctl import threadpool_info
 
-        pools = [pool["num_threads"] for pool in threadpool_info()]
-        return {"torch_threads": torch.get_num_threads(), "pool_threads": max(pools)}
+        threads = [torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())]
+        return {"fewest": min(threads), "most": max(threads)}
 
     @classmethod
     def known_answers(cls) -> list[KnownAnswer]:
