@@ -73,7 +73,7 @@ def test_a_clock_that_jumps_changes_nothing(llama, whole, tmp_path, monkeypatch)
     jumps = itertools.cycle([0.0, 1e9, -1e9, 4e9])
     original = time.time
     monkeypatch.setattr("time.time", lambda: original() + next(jumps))
-    harness.run(study(llama), tmp_path)
-    equal(tmp_path, whole, study(llama))
+    harness.run(stateful_study(llama), tmp_path)
+    equal(tmp_path, whole, stateful_study(llama))
     seconds = harness.load_results(tmp_path)["seconds"]
     assert seconds.between(0, 600).all()
