@@ -114,8 +114,8 @@ def test_a_cluster_that_the_run_has_started_ends_with_it_and_an_interrupt_keeps_
     study.write_text(to_toml({**small_tables(), **changes}))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAVE_SECONDS": "60"}
     command = [sys.executable, "-m", "harness", "run", str(study), "--out", str(out), "--engine", "ray"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+    with (tmp_path / "stdout").open("w") as stdout, (tmp_path / "stderr").open("w") as stderr:
+        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=stdout, stderr=stderr)
     trials = out / "trials"
     while not (list(trials.glob(".tmp-slow*/policy/*.json")) and list(trials.glob("pretrained*"))):
         assert process.poll() is None, "the run ended too early"
@@ -123,9 +123,9 @@ def test_a_cluster_that_the_run_has_started_ends_with_it_and_an_interrupt_keeps_
     started = psutil.Process(process.pid).children(recursive=True)
     assert any("raylet" in child.name() for child in started)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    stdout, stderr = process.communicate()
-    assert (process.returncode, stdout) == (130, "")
-    assert stderr.endswith("interrupted; finished trials are kept, run again to go on\n")
+    assert process.wait() == 130
+    assert (tmp_path / "stdout").read_text() == ""
+    assert (tmp_path / "stderr").read_text().endswith("interrupted; finished trials are kept, run again to go on\n")
     _, alive = psutil.wait_procs(started, timeout=60)
     assert not alive
     before = {path: path.stat().st_mtime_ns for path in trials.glob("pretrained*/trial.json")}
