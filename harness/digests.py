@@ -44,9 +44,9 @@ def verify(path: Path, folder: Path) -> None:
         if file == name or file.startswith(f"{name}/"):
             found = folder / file
             if not found.is_file():
-                raise StoreError(f"{found} is missing: {advice}")
+                raise StoreError(f"{found} cannot be read (it is missing): {advice}")
             if _digest(found) != digest:
-                raise StoreError(f"{found} is not as the trial wrote it, it is damaged or was edited: {advice}")
+                raise StoreError(f"{found} cannot be read (it is damaged or was edited): {advice}")
 
 
 def _digest(path: Path) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 from small_studies import small_study, toy
+from stores import forget_digests
 
 import harness
 from harness.errors import StoreError
@@ -209,6 +210,7 @@ def test_generations_that_do_not_match_name_the_trial(own, llama, command):
     path = own / "trials" / victim.label / "generations.parquet"
     wrote = pd.read_parquet(path)
     wrote.iloc[::-1].to_parquet(path)
+    forget_digests(path.parent)
     outcome = command("measure", own, "--metric", "mauve", *options(llama))
     assert outcome.code == 2
     assert f"other test examples now than {victim.label} was tested on" in outcome.err

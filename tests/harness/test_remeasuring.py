@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 from small_studies import small_study, small_tables, toy
+from stores import forget_digests
 
 import harness
 from harness.errors import StoreError, StudyError
@@ -149,10 +150,10 @@ def test_one_policy_that_is_gone_is_found_before_anything_is_measured(own, comma
     assert "started" not in outcome.err
 
 
-def test_a_damaged_policy_names_the_folder_and_what_to_do(own):
+def test_a_damaged_policy_names_the_file_and_what_to_do(own):
     folder = own / "trials" / Store(own).specified()[0].label
     (folder / "policy" / "model.safetensors").write_bytes(b"\0" * 64)
-    with pytest.raises(StoreError, match=re.escape(f"{folder}/policy cannot be read")):
+    with pytest.raises(StoreError, match=re.escape(f"{folder}/policy/model.safetensors cannot be read")):
         remeasure(own, "perplexity")
 
 
@@ -281,6 +282,7 @@ def test_generations_that_are_damaged_name_the_file(small):
 def test_generations_without_a_column_name_the_file(small, column):
     victim = next(small.glob("trials/*/generations.parquet"))
     pd.read_parquet(victim).drop(columns=column).to_parquet(victim)
+    forget_digests(victim.parent)
     with pytest.raises(
         StoreError, match=f"{victim} cannot be read .it has no column {column}.: delete {victim.parent}"
     ):
