@@ -69,11 +69,12 @@ def sample(
     batch_size: int = 64,
     progress: Callable[[int], None] | None = None,
     noise: NoisySteps | None = None,
+    streams: Sequence[int] | None = None,
 ) -> list[Sample]:
     """Draw one sample per prompt.
 
     Every sample has a random stream of its own (Philox, keyed by ``seed`` and its index), so samples
-    depend neither on the batch size nor on the other prompts.
+    depend neither on the batch size nor on the other prompts, and processes may share them out.
 
     Args:
         policy: what to sample from; left in the mode (training or not) it was in.
@@ -85,6 +86,7 @@ def sample(
         batch_size: prompts sampled together.
         progress: called with the number of samples done since the last call.
         noise: steps at which the environment acts instead of the policy; None: it never does.
+        streams: the indices of the samples; None: 0, 1, 2, ...
 
     Raises:
         ValueError: if a bound is not positive, a prompt leaves no room in the context, or contrastive search is
@@ -107,7 +109,8 @@ def sample(
             from trainers.contrastive import contrastive_search
 
             return contrastive_search(policy, prompts, decoder, max_new_tokens, max_actions, batch_size, progress)
-        walks = _Walks(policy, prompts, decoder, seed, max_new_tokens, max_actions, batch_size, noise)
+        keys = range(len(prompts)) if streams is None else streams
+        walks = _Walks(policy, prompts, decoder, seed, max_new_tokens, max_actions, batch_size, noise, keys)
         return walks.run(progress)
     finally:
         policy.model.train(training)
@@ -131,9 +134,11 @@ class _Walks:
         max_actions: int,
         batch_size: int,
         environment: NoisySteps | None,
+        streams: Sequence[int],
     ) -> None:
         from trainers.slots import SlotModel
 
+        self.streams = streams
         self.actions, self.decoder, self.prompts, self.seed = policy.actions, decoder, prompts, seed
         self.max_new_tokens, self.max_actions, self.environment = max_new_tokens, max_actions, environment
         self.size = min(batch_size, len(prompts))
@@ -172,7 +177,8 @@ class _Walks:
         rows = free[: len(taken)]
         for row, index, prompt in zip(rows.tolist(), itertools.count(self.waiting), taken, strict=False):
             self.sample[row], self.token[row], self.start[row] = index, prompt[-1], len(prompt) - 1
-            self.uniforms[row] = np.random.Generator(np.random.Philox(key=[self.seed, index])).random(self.max_actions)
+            stream = np.random.Philox(key=[self.seed, self.streams[index]])
+            self.uniforms[row] = np.random.Generator(stream).random(self.max_actions)
         self.depth[rows] = self.count[rows] = 0
         self.waiting += len(taken)
         self.n += max(0, len(taken) - len(holes))

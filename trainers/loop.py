@@ -13,6 +13,7 @@ from trainers.base import Budget, Context, Trainer, TrainerError
 from trainers.batches import Batch, Trajectory, collate, trajectories_of
 from trainers.checkpoints import Checkpoints
 from trainers.order import index_batches
+from trainers.processes import Processes, add
 from trainers.training_state import Stateful, TrainingState
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def train(
 
     Losses are summed over action steps; gradients of all micro-batches are added up and divided by the
     number of steps once, so accumulation does not change the result. Micro-batches are made of trajectories
-    of similar length, which saves padding.
+    of similar length, which saves padding. In a launch of several processes each takes its micro-batches of every
+    step, and all hold the same weights at any time; the clock of the first decides when training ends.
 
     Args:
         trainer: supplies ``loss`` and ``prepare``.
@@ -54,24 +56,36 @@ def train(
         The policy.
 
     Raises:
-        TrainerError: if there are no examples, a step has no action to learn from, or a loss is not finite.
+        TrainerError: if there are no examples, a step has no action to learn from, a loss is not finite, there are
+            fewer examples in a batch than micro-batches, or the processes do not start from the same state.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
+    from accelerate.utils import DataLoaderConfiguration
     from transformers import get_cosine_schedule_with_warmup
 
-    settings, meter = context.optimization, context.meter
+    settings, meter, processes = context.optimization, context.meter, Processes.present()
+    parts = settings.accumulation * processes.size
+    if parts > settings.batch_size:
+        raise TrainerError(
+            f"a batch of {settings.batch_size} cannot be split into {settings.accumulation} micro-batches for each of "
+            f"{processes.size} processes: raise optimization.batch_size or lower optimization.accumulation"
+        )
     expert = trajectories_of(examples, policy)
     if not expert:
         raise TrainerError("there are no training examples")
     prepare = trainer.prepare(expert, policy, context)
     # The precision is global to the process in accelerate, and would stick from the first training on.
     AcceleratorState._reset_state()
-    accelerator = Accelerator(mixed_precision=settings.precision)
+    # A batch is split over the processes, so that one optimiser step is one step of the schedule.
+    accelerator = Accelerator(
+        mixed_precision=settings.precision, dataloader_config=DataLoaderConfiguration(split_batches=True)
+    )
     trainable = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     schedule = get_cosine_schedule_with_warmup(optimizer, round(settings.warmup * budget.steps), budget.steps)
-    policy.model, optimizer, schedule = accelerator.prepare(policy.model, optimizer, schedule)
+    policy.model = accelerator.prepare_model(policy.model, evaluation_mode=True)  # without DistributedDataParallel
+    optimizer, schedule = accelerator.prepare(optimizer, schedule)
     policy.model.train()
     meter.parameters = policy.parameters
     unwrapped = accelerator.unwrap_model(policy.model)
@@ -79,18 +93,25 @@ def train(
     order = enumerate(index_batches(len(expert), settings.batch_size, context.seeds["order"]))
     with torch.random.fork_rng():
         torch.manual_seed(context.seeds["dropout"])
-        for step, indices in islice(order, _resumed(state, context.checkpoints), None):
-            if meter.exhausted(budget):
+        first = _resumed(state, context.checkpoints)
+        if len(set(processes.gathered(first))) > 1 or processes.differ(trainable):
+            raise TrainerError(
+                "the processes do not start from the same state: put models and results where all of them see them"
+            )
+        for step, indices in islice(order, first, None):
+            if processes.agreed(meter.exhausted(budget)):
                 break
+            processes.reseed(context.seeds["dropout"], step)
             data = prepare([expert[index] for index in indices], step)
             own = rollouts.draw(policy, step) if rollouts else []
             steps, sums = 0, dict[str, float]()
-            for batch in _micro_batches(policy, data, own, settings.accumulation, step, budget.steps):
+            for batch in _micro_batches(policy, data, own, parts, step, budget.steps, processes):
                 loss = trainer.loss(policy, batch)
                 accelerator.backward(loss.total)
                 steps += loss.steps
-                for name, value in {"loss": float(loss.total.detach()), **loss.log}.items():
-                    sums[name] = sums.get(name, 0.0) + value
+                add(sums, {"loss": float(loss.total.detach()), **loss.log})
+            steps, sums = processes.total(steps, sums)
+            processes.add_gradients(trainable)
             if not steps:
                 raise TrainerError(f"nothing to learn from at step {step}: every completion of its batch is empty")
             if not math.isfinite(sums["loss"]):
@@ -122,11 +143,19 @@ def _resumed(state: TrainingState, checkpoints: Checkpoints) -> int:
 
 
 def _micro_batches(
-    policy: Policy, data: list[Trajectory], own: list[Trajectory], parts: int, step: int, steps: int
+    policy: Policy,
+    data: list[Trajectory],
+    own: list[Trajectory],
+    parts: int,
+    step: int,
+    steps: int,
+    processes: Processes,
 ) -> Iterator[Batch]:
+    """Those of this process, of ``parts`` over all of them."""
     bksp, device = policy.actions.bksp, policy.device
     # The longest examples go with the shortest roll-outs, so that memory peaks less.
-    for mine, theirs in zip(_by_length(data, parts), _by_length(own, parts)[::-1], strict=True):
+    pairs = list(zip(_by_length(data, parts), _by_length(own, parts)[::-1], strict=True))
+    for mine, theirs in processes.own(pairs):
         yield Batch(
             data=collate(mine, bksp).to(device),
             rollouts=collate(theirs, bksp).to(device) if theirs else None,

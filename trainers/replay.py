@@ -13,6 +13,7 @@ from trainers.batches import Trajectory
 from trainers.decoding import Decoder
 from trainers.generation import sample
 from trainers.noise import NoisySteps
+from trainers.processes import Processes
 
 if TYPE_CHECKING:
     from trainers.base import Context
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class ReplayBuffer:
-    """Samples from the current model every so often, and keeps the most recent ones."""
+    """Samples from the current model every so often, and keeps the most recent ones.
+
+    Processes share the sampling, and all keep the samples of all.
+    """
 
     def __init__(
         self,
@@ -78,16 +82,21 @@ class ReplayBuffer:
         prompts = [self.prompts[index] for index in rng.integers(len(self.prompts), size=self.refresh)]
         shape = (len(prompts), self.context.max_actions)
         forced = np.zeros(shape, np.bool_) if self.noise is None else self.noise.steps(*shape, rng)
+        seed, processes = int(rng.integers(2**63)), Processes.present()
+        mine = processes.own(range(len(prompts)))
         samples = sample(
             policy,
-            prompts,
+            [prompts[index] for index in mine],
             self.decoder,
-            int(rng.integers(2**63)),
+            seed,
             max_new_tokens=self.context.max_new_tokens,
             max_actions=self.context.max_actions,
-            noise=None if self.noise is None else NoisySteps(self.noise, forced),
+            noise=None if self.noise is None else NoisySteps(self.noise, forced[mine]),
+            streams=mine,
         )
-        for prompt, one, noisy in zip(prompts, samples, forced.tolist(), strict=True):
+        walks = dict(pair for pairs in processes.gathered(list(zip(mine, samples, strict=True))) for pair in pairs)
+        for index, (prompt, noisy) in enumerate(zip(prompts, forced.tolist(), strict=True)):
+            one = walks[index]
             own = tuple(not each for each in noisy[: len(one.actions)])
             self.kept.append(Trajectory(prompt, tuple(one.actions), one.finish == "eos", own))
-        self.context.meter.sample(sum(len(one.actions) for one in samples))
+        self.context.meter.sample(sum(len(one.actions) for one in walks.values()))

@@ -1,0 +1,77 @@
+"""Two real processes train as one does: the same losses, the same weights, each with a part of every batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launched import STEPS, all_runs
+
+SCRIPT = Path(__file__).with_name("launched.py")
+EXACT = ["mle", "behavioral_cloning", "sequence_match_backspace", "head", "adapters", "accumulation"]
+Runs = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> list[Runs]:
+    """What each of two processes wrote down."""
+    out = tmp_path_factory.mktemp("launch")
+    arguments = ["--nnodes=1", "--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
+    run = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *arguments, str(SCRIPT), str(out)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    found = [json.loads(path.read_text()) for path in sorted(out.iterdir())]
+    assert [each["size"] for each in found] == [2, 2]
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone() -> Runs:
+    """The same in this process."""
+    return all_runs()
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_two_processes_have_the_losses_of_one(name: str, launch: list[Runs], alone: Runs) -> None:
+    rows = alone[name]["rows"]
+    assert len(rows) == STEPS
+    for column in rows[0].keys() - {"seconds"}:
+        tolerance = 2e-3 if column == "grad_norm" else 1e-4  # where the loss is steep, its slope feels rounding more
+        for found in launch:
+            seen = [row[column] for row in found["runs"][name]["rows"]]
+            assert seen == pytest.approx([row[column] for row in rows], rel=tolerance, abs=tolerance), column
+    first, second = (found["runs"][name]["weights"] for found in launch)
+    assert first == second, "the processes hold the same bits"
+    assert first == pytest.approx(alone[name]["weights"], abs=1e-3)
+
+
+def test_dropout_differs_between_processes_and_their_weights_do_not(launch: list[Runs], alone: Runs) -> None:
+    first, second = (found["runs"]["dropout"] for found in launch)
+    assert first["weights"] == second["weights"]
+    assert first["rows"][0]["loss"] == second["rows"][0]["loss"]
+    losses = [[row["loss"] for row in each["rows"]] for each in (first, alone["dropout"])]
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+
+
+def test_a_launch_goes_on_from_a_snapshot_to_the_same_bits(launch: list[Runs], alone: Runs) -> None:
+    for runs in (alone, *(found["runs"] for found in launch)):
+        whole, resumed = runs["dropout"], runs["dropout resumed"]
+        assert len(resumed["rows"]) == STEPS - 10
+        assert resumed["weights"] == whole["weights"]
+
+
+def test_a_batch_that_is_too_small_and_processes_that_differ_are_refused(launch: list[Runs]) -> None:
+    for found in launch:
+        small, other = found["refusals"]["small batch"], found["refusals"]["other weights"]
+        assert small.startswith("TrainerError: a batch of 1 cannot be split into 1 micro-batches for each of 2 proc")
+        assert other.startswith("TrainerError: the processes do not start from the same state")
