@@ -88,6 +88,7 @@ def run(
     from harness.engine import run_plan
     from harness.engines.choice import choose
     from harness.expansion import plan
+    from harness.launch import launch
     from harness.store import Store
 
     planned = plan(study, overrides or ())
@@ -103,6 +104,9 @@ def run(
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; finished trials are kept, run again to go on\n")
         raise typer.Exit(130) from None
+    together = launch()
+    if together and not together.leads:
+        return
     store = Store(out)
     _show(results, store.study()["headlines"])
     times = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in store.timings().items())

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from harness.engines import Engine
 from harness.engines.choice import choose
-from harness.errors import StoreError
+from harness.engines.serial import Serial
+from harness.errors import StoreError, StudyError
 from harness.execution import execute
 from harness.expansion import Plan, plan
+from harness.launch import Launch, launch
 from harness.preflight import check_trials, check_writable
 from harness.progress import Display, Event, Reporter, display, quiet
 from harness.provenance import source_digest
@@ -59,7 +61,13 @@ def run(
 
 def run_plan(planned: Plan, out: Path, engine: Engine) -> pd.DataFrame:
     """Run a study that has been expanded already on an engine, see ``run``."""
-    store = Store(out)
+    together, store = launch(), Store(out)
+    if together and not isinstance(engine, Serial):
+        raise StudyError(
+            "the processes of a launch train every trial together: leave workers and engine out, or run without torchrun"
+        )
+    if together and not together.leads:
+        return together.follow(planned.trials, store)
     check_writable(store.out)
     finished = [trial for trial in planned.trials if store.is_finished(trial)]
     done = {trial.identity for trial in finished}
@@ -70,18 +78,24 @@ def run_plan(planned: Plan, out: Path, engine: Engine) -> pd.DataFrame:
             with quiet():
                 check_trials(pending, shown.note)
         with store.run(planned):
-            if pending:
+            if together:
+                _run_together(together, pending, store.out, shown)
+            elif pending:
                 engine.run(pending, store.out, run_trial, shown)
-            return store.write_results()
+            table = store.write_results()
+    return together.announced(table) if together else table
 
 
-def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None]) -> None:
+def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None]) -> str | None:
     """Run one trial and write down what came of it, a failure too.
 
     Args:
         trial: what to run.
         out: results folder.
         emit: told about progress.
+
+    Returns:
+        Traceback of a failure.
 
     Raises:
         StoreError: if the result cannot be written.
@@ -94,12 +108,20 @@ def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None]) -> None:
         except StoreError:
             raise
         except Exception as error:
-            store.write(trial, log, None, traceback.format_exc())
+            problem = traceback.format_exc()
+            store.write(trial, log, None, problem)
             reporter.end("failed", time.monotonic() - started, f"{type(error).__name__}: {error}")
-        else:
-            store.write(trial, log, result)
-            store.checkpoint(trial).unlink(missing_ok=True)
-            reporter.end("finished", time.monotonic() - started)
+            return problem
+        store.write(trial, log, result)
+        store.checkpoint(trial).unlink(missing_ok=True)
+        reporter.end("finished", time.monotonic() - started)
+        return None
+
+
+def _run_together(together: Launch, trials: Sequence[Trial], out: Path, shown: Display) -> None:
+    together.announced([trial.identity for trial in trials])
+    for trial in trials:
+        together.meet(trial, run_trial(trial, out, shown.show))
 
 
 def _note_finished(finished: Sequence[Trial], store: Store, shown: Display) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.action_texts import with_action_texts
 from harness.evaluation import Evaluator, generate
 from harness.measuring import long_rows, measure
-from harness.preparation import instance, prepare
+from harness.preparation import Prepared, instance, prepare
 from harness.progress import Reporter
 from harness.registry import METRICS, TRAINERS
 from harness.seeding import axis_seed
@@ -25,6 +25,8 @@ from harness.validation import Key, build
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metrics.base import Metric
+    from trainers.decoding import Decoder
     from trainers.policy import Policy
 
 
@@ -66,12 +68,34 @@ def execute(trial: Trial, reporter: Reporter, log: Log, checkpoint: Path | None 
         Exception: whatever the trainer, task or metrics raise.
     """
     with isolated(trial):
-        return _run(trial, reporter, log, checkpoint)
+        return _measured(_trained(trial, reporter, log, checkpoint), reporter, log)
 
 
-def _run(trial: Trial, reporter: Reporter, log: Log, checkpoint: Path | None) -> Result:
-    import pandas as pd
+def follow(trial: Trial, checkpoint: Path | None = None) -> None:
+    """Train with the process that executes the trial, in another one of its launch, and measure nothing.
 
+    Args:
+        trial: what to run.
+        checkpoint: the same file; it is only read.
+
+    Raises:
+        Exception: whatever the trainer or task raise.
+    """
+    with isolated(trial):
+        _trained(trial, Reporter(trial.label, lambda _: None), Log(), checkpoint)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    trial: Trial
+    prepared: Prepared
+    decoders: Mapping[str, Decoder]
+    metrics: Mapping[str, Metric]
+    evaluator: Evaluator
+    policy: Policy
+
+
+def _trained(trial: Trial, reporter: Reporter, log: Log, checkpoint: Path | None) -> _Trained:
     from trainers.decoding import Decoder
     from trainers.models import build_policy
 
@@ -88,15 +112,22 @@ def _run(trial: Trial, reporter: Reporter, log: Log, checkpoint: Path | None) ->
     with log.phase("training"):
         evaluator = Evaluator.of(trial, prepared, decoders, metrics, policy.parameters, reporter)
         policy = Training(trial, prepared, evaluator, reporter, log).fit(trainer, policy, checkpoint)
-        spent = {"step": evaluator.meter.steps, **evaluator.meter.reading()}
+    return _Trained(trial, prepared, decoders, metrics, evaluator, policy)
+
+
+def _measured(trained: _Trained, reporter: Reporter, log: Log) -> Result:
+    import pandas as pd
+
+    trial, prepared, policy, evaluator = trained.trial, trained.prepared, trained.policy, trained.evaluator
+    spent = {"step": evaluator.meter.steps, **evaluator.meter.reading()}
     rows, tables, series = [], [], list[dict[str, Any]]()
-    for name, decoder in decoders.items():
+    for name, decoder in trained.decoders.items():
         with log.phase("generation"):
             reporter.phase(f"generation {name}", len(prepared.test))
             generations = with_action_texts(generate(trial, prepared, policy, decoder, reporter), policy)
         with log.phase("metrics"):
             points = list[dict[str, Any]]()
-            values = measure(trial, prepared, policy, decoder, generations, metrics, reporter, points)
+            values = measure(trial, prepared, policy, decoder, generations, trained.metrics, reporter, points)
         axes: dict[str, Any] = {
             "trainer": trial.trainer.name,
             "task": trial.task.name,

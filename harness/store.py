@@ -120,6 +120,8 @@ class Store:
         """
         import pandas as pd
 
+        from trainers.processes import Processes
+
         with writing(self.out):
             scratch = self.trials / f"{SCRATCH}{trial.label}-{uuid.uuid4().hex[:8]}"
             scratch.mkdir(parents=True)
@@ -145,7 +147,7 @@ class Store:
                 "specification": asdict(trial),
                 "source": source_digest(),
                 "git": git_state(),
-                "machine": machine(),
+                "machine": {**machine(), "processes": Processes.present().size},
                 "files": digests(scratch),
             }
             (scratch / RECORD).write_text(json.dumps(record, indent=1))

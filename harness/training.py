@@ -39,6 +39,13 @@ class Training:
     reporter: Reporter
     log: Log
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process measures and keeps checkpoints; the others of a launch only train."""
+        from trainers.processes import Processes
+
+        return Processes.present().rank == 0
+
     def fit(self, trainer: Trainer, policy: Policy, checkpoint: Path | None) -> Policy:
         """Train a policy.
 
@@ -68,7 +75,7 @@ class Training:
         self.reporter.reach(self.evaluator.meter.steps)
 
     def _evaluate(self, policy: Policy) -> None:
-        if self.evaluator.due:
+        if self.leads and self.evaluator.due:
             with self.log.phase("evaluation"), self.evaluator.meter.paused():
                 self.evaluator(policy)
 
@@ -77,10 +84,8 @@ class Training:
 
         if path is None:
             return NoCheckpoints()
-        trial = self.trial
-        return CheckpointFile(
-            path, trial.identity, trial.checkpoint_every, self.reporter.note, self._progress, self._resume
-        )
+        every = self.trial.checkpoint_every if self.leads else 0
+        return CheckpointFile(path, self.trial.identity, every, self.reporter.note, self._progress, self._resume)
 
     def _progress(self) -> dict[str, Any]:
         timings = {"training": self.evaluator.meter.seconds, "evaluation": self.log.timings.get("evaluation", 0.0)}

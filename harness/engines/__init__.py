@@ -15,7 +15,7 @@ from harness.trial_log import Log
 RETRIES = 2
 """How often a trial is tried again whose worker died: it may be the cause, or only have been there."""
 
-RunTrial = Callable[[Trial, Path, Callable[[Event], None]], None]
+RunTrial = Callable[[Trial, Path, Callable[[Event], None]], object]
 
 
 class Engine(Protocol):

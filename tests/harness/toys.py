@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from datasets import Dataset
 
 from metrics.base import KnownAnswer, Metric, MetricContext, MetricError, Need, Series, Value
 from tasks.base import MetricSpec, Split, Task, Tokenizer
-from trainers.base import Budget, Context, Trainer, TrainerError
+from trainers.base import Budget, Context, Loss, Trainer, TrainerError
+from trainers.batches import Batch
 from trainers.mle import MaximumLikelihood
 from trainers.policy import Policy
 
@@ -259,3 +261,16 @@ class Flaky(Shift):
         if os.path.exists(self.flag):
             raise RuntimeError("the flag is up")
         return policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailsInLaunch(MaximumLikelihood):
+    """Fails in the third step of a launch, in those of its processes that ``FAULT`` in the environment says."""
+
+    def loss(self, policy: Policy, batch: Batch) -> Loss:
+        fault, rank = os.environ.get("FAULT"), int(os.environ.get("RANK", "0"))
+        if batch.step == 2 and (fault == "all" or (fault and rank == 1)):
+            if fault == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise RuntimeError(f"a bug in process {rank}")
+        return super().loss(policy, batch)
