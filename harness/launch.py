@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 FOR_EVER = timedelta(days=30)
 """The others wait for the leader while it measures, however long that takes."""
-GRACE = timedelta(seconds=60)
+GRACE = timedelta(seconds=20)
 """After a failure the others must have failed too by then, or they are stuck in the middle of a step."""
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
