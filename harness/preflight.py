@@ -66,11 +66,17 @@ def _check_combination(trial: Trial, note: Callable[[str], None]) -> None:
         raise StudyError(f"task {name!r}: {error}") from error
     except Exception:
         return  # a bug of a plug-in: its trials fail with a traceback, the others go on
-    for check in (_check_not_empty, _check_context, _check_round_trip, _check_overlap):
+    for check in (_check_installed, _check_not_empty, _check_context, _check_round_trip, _check_overlap):
         problem = check(prepared)
         if problem:
             raise StudyError(f"task {name!r}: {problem}")
     _check_metrics(trial, prepared, note)
+
+
+def _check_installed(prepared: Prepared) -> str | None:
+    from trainers.quantization import missing
+
+    return missing() if prepared.model.quantization else None
 
 
 def _check_not_empty(prepared: Prepared) -> str | None:

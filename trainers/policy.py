@@ -16,6 +16,7 @@ from trainers.actions import ActionSpace, actions_of
 from trainers.batches import Sequences, Trajectory, collate
 from trainers.generation import sample
 from trainers.outside import generation_config, starting_tokenizer
+from trainers.quantization import merged, size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ class Policy:
     @property
     def parameters(self) -> int:
         """Number of parameters."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
+        return sum(size(parameter) for parameter in self.model.parameters())
 
     @property
     def max_positions(self) -> int:
@@ -211,9 +212,7 @@ class Policy:
         folder = Path(folder)
         model: Any = self.model
         if hasattr(model, "merge_and_unload"):
-            import copy
-
-            model = copy.deepcopy(model).merge_and_unload()
+            model = merged(model)
         model.save_pretrained(folder)
         generation_config(model.generation_config, self.actions).save_pretrained(folder)
         starting_tokenizer(self.tokenizer, self.actions).save_pretrained(folder)
