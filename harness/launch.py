@@ -33,6 +33,7 @@ FOR_EVER = timedelta(days=30)
 """The others wait for the leader while it measures, however long that takes."""
 GRACE = timedelta(seconds=20)
 """After a failure the others must have failed too by then, or they are stuck in the middle of a step."""
+_SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -108,11 +109,27 @@ def launch() -> Launch | None:
     """The launch that this process was started by; None where it was started alone.
 
     Raises:
-        StudyError: if a process group is there already, of somebody else.
+        StudyError: if a process group is there already, of somebody else, or accelerate is configured to do more than
+            to start processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not all(os.environ.get(name) for name in _VARIABLES):
         return None
+    _check_configuration()
     return _joined()
+
+
+def _check_configuration() -> None:
+    for name in _SHARDING:
+        if os.environ.get(name, "false").lower() == "true":
+            raise StudyError(
+                f"{name} is true: every process holds the whole model here, sharded training is not supported; "
+                "launch with torchrun, or with plain --multi_gpu"
+            )
+    if os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1") != "1":
+        raise StudyError(
+            "accelerate is configured to accumulate gradients: leave that out, and set optimization.accumulation in "
+            "the study instead"
+        )
 
 
 @cache

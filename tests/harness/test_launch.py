@@ -14,7 +14,6 @@ import pytest
 from small_studies import small_tables, to_toml, toy
 
 import harness
-from harness.study import Study
 
 FRESH = {**small_tables()["model"]["fresh"], "max_position_embeddings": 64}
 TRAINING: dict[str, Any] = {
@@ -33,15 +32,18 @@ TRAINING: dict[str, Any] = {
 }
 
 
-def launched(study: dict[str, Any], out: Path, *arguments: str, fault: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a study as a user would, in two processes on this machine."""
+def launched(
+    study: dict[str, Any], out: Path, *arguments: str, fault: str = "", processes: int = 2, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a study as a user would, in processes on the CPUs of this machine."""
     file = out.with_suffix(".toml")
     file.write_text(to_toml(study))
-    torchrun = ["torch.distributed.run", "--nnodes=1", "--nproc-per-node=2"]
+    torchrun = ["torch.distributed.run", "--nnodes=1", f"--nproc-per-node={processes}"]
     endpoint = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
+    on_cpu = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
         [sys.executable, "-m", *torchrun, *endpoint, "-m", "harness", "run", str(file), "--out", str(out), *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), "FAULT": fault},
+        env={**os.environ, **on_cpu, "FAULT": fault, **variables},
         capture_output=True,
         text=True,
         timeout=240,
@@ -53,14 +55,13 @@ def curve(out: Path, trainer: str) -> pd.DataFrame:
     return pd.read_parquet(folder / "curve.parquet")
 
 
-def test_a_launch_of_two_processes_leaves_the_table_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launch_of_two_processes_leaves_the_table_of_one(tmp_path: Path) -> None:
     study = {**small_tables(), **TRAINING}
     run = launched(study, tmp_path / "two", fault="all")
     assert "ChildFailedError" in run.stderr, "one failed trial is the exit code of the leader"
     assert run.stdout.count("Results are in") == 1, "the leader alone prints"
     assert (run.stderr.count("finished in"), run.stderr.count("failed in")) == (2, 1), run.stderr
-    monkeypatch.setenv("FAULT", "all")
-    harness.run(Study(**study), tmp_path / "one")
+    launched(study, tmp_path / "one", fault="all", processes=1)
     two, one = (harness.load_results(tmp_path / name) for name in ("two", "one"))
     columns = ["trainer", "metric", "status", "step", "tokens", "n"]
     pd.testing.assert_frame_equal(two[columns], one[columns])
@@ -89,7 +90,18 @@ def test_a_process_that_fails_alone_ends_the_launch_and_the_next_goes_on(tmp_pat
     assert losses[0] == losses[1], "it went on from the checkpoint of the step before"
 
 
-def test_worker_processes_in_a_launch_are_refused(tmp_path: Path) -> None:
-    run = launched(small_tables(), tmp_path / "results", "--workers", "2")
-    assert "error: the processes of a launch train every trial together: leave workers out" in run.stderr
+@pytest.mark.parametrize(
+    ("arguments", "variables", "error"),
+    [
+        (["--workers", "2"], {}, "the processes of a launch train every trial together: leave workers out"),
+        ([], {"ACCELERATE_USE_FSDP": "true"}, "ACCELERATE_USE_FSDP is true: every process holds the whole model"),
+        ([], {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "set optimization.accumulation in the study"),
+    ],
+    ids=["workers", "sharding", "accumulation"],
+)
+def test_what_a_launch_cannot_do_is_refused(
+    arguments: list[str], variables: dict[str, str], error: str, tmp_path: Path
+) -> None:
+    run = launched(small_tables(), tmp_path / "results", *arguments, **variables)
+    assert error in run.stderr
     assert not (tmp_path / "results").exists()

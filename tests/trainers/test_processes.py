@@ -10,35 +10,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launched import STEPS, all_runs
+from launched import STEPS
 
 SCRIPT = Path(__file__).with_name("launched.py")
 EXACT = ["mle", "behavioral_cloning", "sequence_match_backspace", "head", "adapters", "accumulation"]
 Runs = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def launch(tmp_path_factory: pytest.TempPathFactory) -> list[Runs]:
-    """What each of two processes wrote down."""
-    out = tmp_path_factory.mktemp("launch")
-    arguments = ["--nnodes=1", "--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
+def launched(out: Path, processes: int) -> list[Runs]:
+    """What each process of a launch wrote down."""
+    torchrun = ["torch.distributed.run", "--nnodes=1", f"--nproc-per-node={processes}"]
+    endpoint = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
+    on_cpu = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)}
     run = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *arguments, str(SCRIPT), str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        [sys.executable, "-m", *torchrun, *endpoint, str(SCRIPT), str(out)],
+        env={**os.environ, **on_cpu},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert run.returncode == 0, run.stderr
     found = [json.loads(path.read_text()) for path in sorted(out.iterdir())]
-    assert [each["size"] for each in found] == [2, 2]
+    assert [each["size"] for each in found] == [processes] * processes
     return found
 
 
 @pytest.fixture(scope="module")
-def alone() -> Runs:
-    """The same in this process."""
-    return all_runs()
+def launch(tmp_path_factory: pytest.TempPathFactory) -> list[Runs]:
+    return launched(tmp_path_factory.mktemp("two"), 2)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    runs: Runs = launched(tmp_path_factory.mktemp("one"), 1)[0]["runs"]
+    return runs
 
 
 @pytest.mark.parametrize("name", EXACT)
