@@ -14,7 +14,7 @@ from harness.engines.serial import Serial
 from harness.errors import StoreError, StudyError
 from harness.execution import execute
 from harness.expansion import Plan, plan
-from harness.launch import Launch, launch
+from harness.launch import Launch, launch, launched
 from harness.preflight import check_trials, check_writable
 from harness.progress import Display, Event, Reporter, display, quiet
 from harness.provenance import source_digest
@@ -61,11 +61,11 @@ def run(
 
 def run_plan(planned: Plan, out: Path, engine: Engine) -> pd.DataFrame:
     """Run a study that has been expanded already on an engine, see ``run``."""
-    together, store = launch(), Store(out)
-    if together and not isinstance(engine, Serial):
+    if launched() and not isinstance(engine, Serial):
         raise StudyError(
             "the processes of a launch train every trial together: leave workers and engine out, or run without torchrun"
         )
+    together, store = launch(), Store(out)
     if together and not together.leads:
         return together.follow(planned.trials, store)
     check_writable(store.out)

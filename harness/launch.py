@@ -105,6 +105,11 @@ class Launch:
             ) from error
 
 
+def launched() -> bool:
+    """Whether this process is one of several that were launched together."""
+    return all(os.environ.get(name) for name in _VARIABLES) and int(os.environ["WORLD_SIZE"]) > 1
+
+
 def launch() -> Launch | None:
     """The launch that this process was started by; None where it was started alone.
 
@@ -112,7 +117,7 @@ def launch() -> Launch | None:
         StudyError: if a process group is there already, of somebody else, or accelerate is configured to do more than
             to start processes.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not all(os.environ.get(name) for name in _VARIABLES):
+    if not launched():
         return None
     _check_configuration()
     return _joined()

@@ -11,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from small_studies import small_tables, to_toml, toy
+from small_studies import small_study, small_tables, to_toml, toy
 
 import harness
+from harness.errors import StudyError
 
 FRESH = {**small_tables()["model"]["fresh"], "max_position_embeddings": 64}
 TRAINING: dict[str, Any] = {
@@ -55,6 +56,7 @@ def curve(out: Path, trainer: str) -> pd.DataFrame:
     return pd.read_parquet(folder / "curve.parquet")
 
 
+@pytest.mark.slow
 def test_a_launch_of_two_processes_leaves_the_table_of_one(tmp_path: Path) -> None:
     study = {**small_tables(), **TRAINING}
     run = launched(study, tmp_path / "two", fault="all")
@@ -76,6 +78,7 @@ def test_a_launch_of_two_processes_leaves_the_table_of_one(tmp_path: Path) -> No
             assert set(pd.read_parquet(other / "evaluations.parquet")["step"]) == {2, 4}
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_alone_ends_the_launch_and_the_next_goes_on(tmp_path: Path) -> None:
     study = {**small_tables(), **TRAINING, "trainers": {"mle": {}, "broken": {"use": toy("FailsInLaunch")}}}
     raised = launched(study, tmp_path / "results", fault="raised")
@@ -91,17 +94,20 @@ def test_a_process_that_fails_alone_ends_the_launch_and_the_next_goes_on(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "variables", "error"),
+    ("workers", "variables", "error"),
     [
-        (["--workers", "2"], {}, "the processes of a launch train every trial together: leave workers out"),
-        ([], {"ACCELERATE_USE_FSDP": "true"}, "ACCELERATE_USE_FSDP is true: every process holds the whole model"),
-        ([], {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "set optimization.accumulation in the study"),
+        (2, {}, "the processes of a launch train every trial together: leave workers out"),
+        (1, {"ACCELERATE_USE_FSDP": "true"}, "ACCELERATE_USE_FSDP is true: every process holds the whole model"),
+        (1, {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "set optimization.accumulation in the study"),
     ],
     ids=["workers", "sharding", "accumulation"],
 )
-def test_what_a_launch_cannot_do_is_refused(
-    arguments: list[str], variables: dict[str, str], error: str, tmp_path: Path
+def test_what_a_launch_cannot_do_is_refused_before_anything_is_joined_or_written(
+    workers: int, variables: dict[str, str], error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = launched(small_tables(), tmp_path / "results", *arguments, **variables)
-    assert error in run.stderr
+    place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in {**place, **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StudyError, match=error):
+        harness.run(small_study(), tmp_path / "results", workers=workers)
     assert not (tmp_path / "results").exists()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 
-from trainers.base import Budget, Context, Meter, Optimization, Trainer
+from trainers.base import Budget, Context, Loss, Meter, Optimization, Trainer
+from trainers.batches import Batch
 from trainers.behavioral_cloning import BehavioralCloning
 from trainers.checkpoints import Snapshot
 from trainers.mle import MaximumLikelihood
@@ -55,6 +58,17 @@ class InMemory:
         self.kept = Snapshot(snapshot.tensors, json.loads(json.dumps(snapshot.data)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Watching(MaximumLikelihood):
+    """Notes the state of torch's generator at every loss."""
+
+    states: list[str] = field(default_factory=list)
+
+    def loss(self, policy: Policy, batch: Batch) -> Loss:
+        self.states.append(hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest())
+        return super().loss(policy, batch)
+
+
 def policy_of(trainer: Trainer, lora: LoraSpec | None = None, seed: int = 0) -> Policy:
     fresh = FreshModel(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, merges=0, alphabet="seen"
@@ -63,19 +77,21 @@ def policy_of(trainer: Trainer, lora: LoraSpec | None = None, seed: int = 0) -> 
     return build_policy(spec, tokenizer_for(spec, lambda: iter(TEXTS), None), backspace=trainer.backspace, seed=seed)
 
 
-def fit(trainer: Trainer, policy: Policy, checkpoints: InMemory | None = None, **changes: Any) -> dict[str, Any]:
+def fit(
+    trainer: Trainer, policy: Policy, checkpoints: InMemory | None = None, late: float = 0, **changes: Any
+) -> dict[str, Any]:
     rows: list[Mapping[str, float]] = []
     optimization = replace(Optimization(batch_size=8, learning_rate=1e-2, log_every=1), **changes)
     context = Context(
         seeds={"order": 1, "noise": 2, "rollout": 3, "dropout": 4},
         optimization=optimization,
-        meter=Meter(),
+        meter=Meter(started=time.monotonic() - late),
         max_new_tokens=6,
         max_actions=20,
         report=rows.append,
     )
     context = replace(context, checkpoints=checkpoints) if checkpoints else context
-    trainer.fit(policy, Dataset.from_dict(EXAMPLES), Budget(steps=STEPS), context)
+    trainer.fit(policy, Dataset.from_dict(EXAMPLES), Budget(steps=STEPS, seconds=10_000), context)
     weights = [each.detach().double().flatten() for each in policy.model.parameters()]
     return {"rows": [dict(row) for row in rows], "weights": torch.cat(weights).tolist()}
 
@@ -96,6 +112,9 @@ def all_runs() -> dict[str, Any]:
     runs["accumulation"] = fit(trainer, policy_of(trainer), accumulation=2)
     runs["dropout"] = fit(trainer, policy_of(trainer, LoraSpec(rank=4, dropout=0.5)), kept := InMemory(10))
     runs["dropout resumed"] = fit(trainer, policy_of(trainer, LoraSpec(rank=4, dropout=0.5)), InMemory(0, kept.kept))
+    watching = Watching()
+    runs["states"] = {**fit(watching, policy_of(watching)), "states": watching.states}
+    runs["late"] = fit(TRAINERS["mle"], policy_of(TRAINERS["mle"]), late=1e6 * Processes.present().rank)
     return runs
 
 

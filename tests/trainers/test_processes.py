@@ -60,6 +60,19 @@ def test_two_processes_have_the_losses_of_one(name: str, launch: list[Runs], alo
     assert first == pytest.approx(alone[name]["weights"], abs=1e-3)
 
 
+def test_every_process_has_random_numbers_of_its_own_and_the_first_those_of_one(
+    launch: list[Runs], alone: Runs
+) -> None:
+    first, second = (found["runs"]["states"]["states"] for found in launch)
+    assert not set(first) & set(second)
+    assert len(set(second)) == STEPS
+    assert first == alone["states"]["states"]
+
+
+def test_the_clock_of_the_first_process_ends_training(launch: list[Runs]) -> None:
+    assert [len(found["runs"]["late"]["rows"]) for found in launch] == [STEPS, STEPS]
+
+
 def test_dropout_differs_between_processes_and_their_weights_do_not(launch: list[Runs], alone: Runs) -> None:
     first, second = (found["runs"]["dropout"] for found in launch)
     assert first["weights"] == second["weights"]
