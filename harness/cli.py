@@ -83,6 +83,12 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study, a.b=c.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and print its trials.")] = False,
+    cost: Annotated[
+        bool, typer.Option("--plan", help="Print what the study would cost: tokens, FLOPs, memory and hours.")
+    ] = False,
+    flops_per_second: Annotated[
+        float | None, typer.Option(min=1, help="With --plan: hours on a device that reaches this, not an H100.")
+    ] = None,
 ) -> None:
     """Run the trials of a study that are not finished yet, and print the leaderboard."""
     from harness.engine import run_plan
@@ -91,11 +97,19 @@ def run(
     from harness.launch import launch
     from harness.store import Store
 
+    if flops_per_second is not None and not cost:
+        raise HarnessError("--flops-per-second: only a plan has hours to work out: add --plan")
     planned = plan(study, overrides or ())
     if dry_run:
         from harness.overview import overview
 
         sys.stdout.write(overview(planned))
+    if cost:
+        from harness.costing.devices import device
+        from harness.costing.page import costs
+
+        sys.stdout.write(costs(planned, device(flops_per_second)))
+    if dry_run or cost:
         return
     out = out or Path("results") / planned.study.name
     chosen = choose(engine.value, workers, ray_address)

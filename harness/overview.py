@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.expansion import Plan
 from harness.trial import Trial
 
@@ -9,11 +11,16 @@ from harness.trial import Trial
 def overview(plan: Plan) -> str:
     """The trials of a plan as an aligned text, a line each below a heading."""
     heading = ("identity", "trainer", "task", "seed", "model", "steps", "decoders", "metrics")
-    rows = [heading, *map(_row, plan.trials)]
+    count = len(plan.trials)
+    table = aligned([heading, *map(_row, plan.trials)])
+    return f"{table}{count} trial{'s' if count != 1 else ''} of study {plan.study.name}\n"
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows of cells in columns of equal width, a line each."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    count = len(plan.trials)
-    return "\n".join([*lines, f"{count} trial{'s' if count != 1 else ''} of study {plan.study.name}", ""])
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _row(trial: Trial) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import LlamaConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from trainers.policy import Policy
 
@@ -175,6 +175,44 @@ def build_policy(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, *, backspa
     return Policy(model, tokenizer, space)
 
 
+def fresh_config(fresh: FreshModel, vocabulary: int) -> LlamaConfig:
+    """The configuration of a fresh model over so many tokens; it names no special tokens."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=fresh.hidden_size,
+        num_hidden_layers=fresh.num_hidden_layers,
+        num_attention_heads=fresh.num_attention_heads,
+        intermediate_size=fresh.intermediate_size,
+        max_position_embeddings=fresh.max_position_embeddings,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+        tie_word_embeddings=False,
+    )
+
+
+def skeleton(spec: ModelSpec, config: PreTrainedConfig, vocabulary: int, *, backspace: bool) -> PreTrainedModel:
+    """The model of a policy without its weights: on the meta device, so that it takes no memory.
+
+    Args:
+        spec: the model; says the precision and the adapters.
+        config: of the model.
+        vocabulary: tokens of the tokenizer, ``<bksp>`` left out.
+        backspace: whether the action space has ``<bksp>``.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.float32 if spec.fresh else getattr(torch, spec.dtype)
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        if backspace:
+            _add_mean_row(model, vocabulary)
+        return _with_lora(model, spec.lora, vocabulary if backspace else None) if spec.lora else model
+
+
 def dequantize(gguf: Path, cache: Path) -> Path:
     """Turn a GGUF file into an ordinary float32 folder, once.
 
@@ -227,22 +265,12 @@ def _save_atomically(save: Callable[[Path], object], folder: Path) -> None:
 
 
 def _fresh(fresh: FreshModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=fresh.hidden_size,
-            num_hidden_layers=fresh.num_hidden_layers,
-            num_attention_heads=fresh.num_attention_heads,
-            intermediate_size=fresh.intermediate_size,
-            max_position_embeddings=fresh.max_position_embeddings,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            tie_word_embeddings=False,
-        )
-    )
+    config = fresh_config(fresh, len(tokenizer))
+    config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+    config.pad_token_id = tokenizer.pad_token_id
+    return LlamaForCausalLM(config)
 
 
 def _pretrained(spec: ModelSpec) -> PreTrainedModel:

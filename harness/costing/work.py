@@ -1,0 +1,120 @@
+"""The tokens and FLOPs of a training, counted by the meter that will count them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING
+
+from harness.costing.lengths import Lengths
+from harness.preparation import instance
+from harness.registry import TRAINERS
+from harness.seeding import axis_seed
+from harness.trial import Trial
+from harness.validation import Key, build
+
+if TYPE_CHECKING:
+    from trainers.base import Budget, Optimization, Trainer
+
+ROWS = 64
+"""Roll-outs sampled together, see ``trainers.generation.sample``."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a training spends.
+
+    Attributes:
+        tokens: read in training.
+        sampled: drawn in training.
+        flops: as ``trainers.base.Meter`` counts them.
+        sampling_flops: the part of them that is sampling.
+        passes: forward passes of sampling, each of up to ``ROWS`` tokens.
+    """
+
+    tokens: int = 0
+    sampled: int = 0
+    flops: float = 0.0
+    sampling_flops: float = 0.0
+    passes: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            self.tokens + other.tokens,
+            self.sampled + other.sampled,
+            self.flops + other.flops,
+            self.sampling_flops + other.sampling_flops,
+            self.passes + other.passes,
+        )
+
+
+def noise_factor(trainer: Trainer) -> float:
+    """Actions of a noised trajectory per action of the data, in the mean: each noise token is erased again."""
+    rate = float(getattr(trainer, "noise", 0.0)) if trainer.backspace else 0.0
+    return 1 + 2 * rate / (1 - rate)
+
+
+def owns_loop(trainer: Trainer) -> bool:
+    """Whether a trainer trains in a loop of its own, which can spend what it likes."""
+    from trainers.base import Trainer
+    from trainers.sequence_match import SequenceMatch
+
+    return trainer.learns and type(trainer).fit not in (Trainer.fit, SequenceMatch.fit)
+
+
+def work(trial: Trial, lengths: Lengths, parameters: int, *, most: bool) -> Work:
+    """Go through the optimiser steps of a trial as the shared loop will.
+
+    Without noise and roll-outs the numbers are exact. Noise is taken at its mean, and roll-outs are as long as the
+    data in the mean, or with ``most`` as long as they may get.
+
+    Args:
+        trial: what is trained.
+        lengths: of its examples.
+        parameters: of its model.
+        most: roll-outs as long as they may get.
+    """
+    from trainers.base import Budget, Meter, Optimization
+    from trainers.order import index_batches
+    from trainers.sequence_match import SequenceMatch
+
+    trainer: Trainer = instance(TRAINERS, trial.trainer)
+    if not trainer.learns:
+        return Work()
+    budget: Budget = replace(build(Budget, trial.budget, Key("budget")), seconds=None)
+    settings: Optimization = build(Optimization, trial.optimization, Key("optimization"))
+    data = lengths.prompts + lengths.actions * noise_factor(trainer)
+    matched = trainer if isinstance(trainer, SequenceMatch) else None
+    walk = walk_length(trial, lengths, trainer) if most else min(float(lengths.actions.mean()), lengths.new)
+    own = (float(lengths.prompts.mean()) + walk) * (rollouts(matched, settings) if matched else 0)
+    first = matched.cloning_steps(budget.steps) if matched else budget.steps
+    reads = getattr(trainer, "noise_kind", "") == "policy"
+    meter, passes, sampling = Meter(parameters=parameters), 0, Meter(parameters=parameters)
+    batches = index_batches(len(data), settings.batch_size, axis_seed(trial.seed, "order"))
+    for step, indices in enumerate(batches):
+        if meter.exhausted(budget):
+            break
+        if reads:
+            meter.read(int((lengths.prompts + lengths.actions)[indices].sum()))
+        if matched and step >= first and (step - first) % matched.refresh_every == 0:
+            sampled = round(matched.refresh * walk)
+            meter.sample(sampled)
+            sampling.sample(sampled)
+            passes += ceil(matched.refresh / ROWS) * ceil(walk)
+        meter.train(round(float(data[indices].sum()) + (own if step >= first else 0)))
+    return Work(meter.tokens, meter.generated_tokens, meter.flops, sampling.flops, passes)
+
+
+def walk_length(trial: Trial, lengths: Lengths, trainer: Trainer) -> int:
+    """The most actions of a roll-out: without ``<bksp>`` every action but the end of the text leaves a token."""
+    cut = int(lengths.new * trial.generation["max_actions_per_token"])
+    return cut if trainer.backspace else min(lengths.new, cut)
+
+
+def rollouts(trainer: Trainer, settings: Optimization) -> int:
+    """Roll-outs in the batch of an optimiser step."""
+    from trainers.sequence_match import SequenceMatch
+
+    if not isinstance(trainer, SequenceMatch):
+        return 0
+    return max(1, round(trainer.rollout_ratio * settings.batch_size))
