@@ -82,6 +82,10 @@ def run(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study, a.b=c.")
     ] = None,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Report while trials run: tensorboard, trackio, wandb; may be repeated."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the study and print its trials.")] = False,
     cost: Annotated[
         bool, typer.Option("--plan", help="Print what the study would cost: tokens, FLOPs, memory and hours.")
@@ -114,7 +118,7 @@ def run(
     out = out or Path("results") / planned.study.name
     chosen = choose(engine.value, workers, ray_address)
     try:
-        results = run_plan(planned, out, chosen)
+        results = run_plan(planned, out, chosen, report_to or ())
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; finished trials are kept, run again to go on\n")
         raise typer.Exit(130) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from harness.launch import Launch, launch, launched
 from harness.preflight import check_trials, check_writable
 from harness.progress import Display, Event, Reporter, display, quiet
 from harness.provenance import source_digest
+from harness.reporting import chosen, reports
 from harness.store import Store
 from harness.study import Study
 from harness.trial import Trial
@@ -34,6 +36,7 @@ def run(
     workers: int = 1,
     engine: Engine | None = None,
     overrides: Iterable[str] = (),
+    report_to: Iterable[str] = (),
 ) -> pd.DataFrame:
     """Run the trials of a study that are not finished yet, and return the long table over all of them.
 
@@ -47,6 +50,7 @@ def run(
         workers: processes; 1 runs in this one. Results do not depend on it.
         engine: runs the trials instead of ``workers``: ``harness.engines.ray.Ray(address)`` on a cluster.
         overrides: ``a.b=c``, see ``load_study``.
+        report_to: experiment trackers that are told while trials run, see ``harness.reporting.TRACKERS``.
 
     Returns:
         The columns of ``harness.tables.COLUMNS``.
@@ -55,16 +59,18 @@ def run(
         StudyError: if the study cannot be run as written; nothing has been written then.
         RequestError: if ``workers`` is below 1.
         StoreError: if the results folder cannot be read or written.
+        RequestError: if a tracker is unknown or not installed.
     """
-    return run_plan(plan(study, overrides), Path(out), engine or choose(workers=workers))
+    return run_plan(plan(study, overrides), Path(out), engine or choose(workers=workers), report_to)
 
 
-def run_plan(planned: Plan, out: Path, engine: Engine) -> pd.DataFrame:
+def run_plan(planned: Plan, out: Path, engine: Engine, report_to: Iterable[str] = ()) -> pd.DataFrame:
     """Run a study that has been expanded already on an engine, see ``run``."""
     if launched() and not isinstance(engine, Serial):
         raise StudyError(
             "the processes of a launch train every trial together: leave workers and engine out, or run without torchrun"
         )
+    run_one = partial(run_trial, report_to=chosen(report_to))
     together, store = launch(), Store(out)
     if together and not together.leads:
         return together.follow(planned.trials, store)
@@ -79,20 +85,23 @@ def run_plan(planned: Plan, out: Path, engine: Engine) -> pd.DataFrame:
                 check_trials(pending, shown.note)
         with store.run(planned):
             if together:
-                _run_together(together, pending, store.out, shown)
+                _run_together(together, pending, store.out, shown, run_one)
             elif pending:
-                engine.run(pending, store.out, run_trial, shown)
+                engine.run(pending, store.out, run_one, shown)
             table = store.write_results()
     return together.announced(table) if together else table
 
 
-def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None]) -> str | None:
+def run_trial(
+    trial: Trial, out: Path, emit: Callable[[Event], None], report_to: Sequence[str] = ()
+) -> str | None:
     """Run one trial and write down what came of it, a failure too.
 
     Args:
         trial: what to run.
         out: results folder.
         emit: told about progress.
+        report_to: names of trackers.
 
     Returns:
         Traceback of a failure.
@@ -100,11 +109,13 @@ def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None]) -> str | N
     Raises:
         StoreError: if the result cannot be written.
     """
-    store, reporter, log, started = Store(out), Reporter(trial.label, emit), Log(), time.monotonic()
+    store, reporter, started = Store(out), Reporter(trial.label, emit), time.monotonic()
     reporter.start()
-    with quiet():
+    with quiet(), reports(report_to, trial, out, reporter.note) as sent:
+        log = Log(sent=sent)
         try:
             result = execute(trial, reporter, log, store.checkpoint(trial))
+            sent.measured(result.rows)
         except StoreError:
             raise
         except Exception as error:
@@ -118,10 +129,12 @@ def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None]) -> str | N
         return None
 
 
-def _run_together(together: Launch, trials: Sequence[Trial], out: Path, shown: Display) -> None:
+def _run_together(
+    together: Launch, trials: Sequence[Trial], out: Path, shown: Display, run_one: Callable[..., str | None]
+) -> None:
     together.announced([trial.identity for trial in trials])
     for trial in trials:
-        together.meet(trial, run_trial(trial, out, shown.show))
+        together.meet(trial, run_one(trial, out, shown.show))
 
 
 def _note_finished(finished: Sequence[Trial], store: Store, shown: Display) -> None:

@@ -72,12 +72,16 @@ class Training:
 
     def _report(self, row: Mapping[str, float]) -> None:
         self.log.curve.append(dict(row))
+        with self.evaluator.meter.paused():
+            self.log.sent.curve(row)
         self.reporter.reach(self.evaluator.meter.steps)
 
     def _evaluate(self, policy: Policy) -> None:
         if self.leads and self.evaluator.due:
             with self.log.phase("evaluation"), self.evaluator.meter.paused():
+                before = len(self.evaluator.rows)
                 self.evaluator(policy)
+                self.log.sent.measured(self.evaluator.rows[before:])
 
     def _checkpoints(self, path: Path | None) -> Checkpoints:
         from trainers.checkpoints import NoCheckpoints
@@ -100,3 +104,6 @@ class Training:
         self.log.curve[:] = progress["curve"]
         self.evaluator.rows[:], self.evaluator.unmeasured[:] = progress["evaluations"], progress["unmeasured"]
         self.log.timings.update(progress["timings"])
+        for row in self.log.curve:
+            self.log.sent.curve(row)
+        self.log.sent.measured(self.evaluator.rows)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from harness.reporting import Reports
+
 
 @dataclass
 class Log:
@@ -15,10 +17,12 @@ class Log:
     Attributes:
         timings: wall-clock seconds by phase (data, model, training, evaluation in training, generation, metrics).
         curve: rows of the learning curve.
+        sent: takes the same rows, and what is measured, for the user to watch.
     """
 
     timings: dict[str, float] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
+    sent: Reports = field(default_factory=Reports)
     _inner: float = 0.0
 
     @contextmanager
