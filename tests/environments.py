@@ -43,13 +43,14 @@ class Environment:
         return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
 
 
-def environment(config: pytest.Config, name: str, *requirements: str | Path) -> Environment:
+def environment(config: pytest.Config, name: str, *requirements: str | Path, constrained: bool = True) -> Environment:
     """Make an environment, or take the one that an earlier run made of the same ingredients.
 
     Args:
         config: says where pytest keeps its cache.
         name: of the environment.
-        requirements: of pip, under the constraints of this checkout; a folder is a project.
+        requirements: of pip; a folder is a project.
+        constrained: whether the constraints of this checkout hold.
     """
     assert config.cache is not None, "these tests keep environments in pytest's cache"
     made = Environment(config.cache.mkdir("environments") / name)
@@ -60,19 +61,20 @@ def environment(config: pytest.Config, name: str, *requirements: str | Path) -> 
             below = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
             lines = [f"import site; site.addsitedir({place!r})" for place in below]
             (made.packages / "below.pth").write_text("\n".join(lines))
-            _install(made, requirements)
+            _install(made, requirements, constrained)
             marker.write_text(key)
     return made
 
 
-def _install(made: Environment, requirements: tuple[str | Path, ...]) -> None:
+def _install(made: Environment, requirements: tuple[str | Path, ...], constrained: bool) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         # Projects are copied, so that building them leaves nothing in the checkout.
         copies = [
             shutil.copytree(each, Path(scratch) / each.name) if isinstance(each, Path) else each
             for each in requirements
         ]
-        run = made.python("-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, *copies, cwd=Path(scratch))
+        options = ["--constraint", CONSTRAINTS] if constrained else []
+        run = made.python("-m", "pip", "install", "--quiet", *options, *copies, cwd=Path(scratch))
     assert run.returncode == 0, run.stderr
 
 
