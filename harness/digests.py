@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
+from harness.json_files import read_json
 
 RECORD = "trial.json"
 
@@ -35,7 +35,7 @@ def verify(path: Path, folder: Path) -> None:
         return
     advice = f"delete {folder} and run the study again"
     try:
-        content: Any = json.loads(record.read_text())
+        content: Any = read_json(record)
         recorded: Mapping[str, str] = content.get("files", {})
     except (OSError, ValueError, AttributeError) as error:
         raise StoreError(f"{record} cannot be read ({error}): {advice}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -52,18 +53,19 @@ def sign_flip(differences: ArrayLike, seed: int = 0) -> SignFlip:
     n, exact = len(values), len(values) <= EXACT_PAIRS
     if n == 1:
         return SignFlip(1.0, exact=True)
-    found = stats.permutation_test(
-        (values,),
-        lambda sample, axis: sample.sum(axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=2**n if exact else RESAMPLES,
-        rng=np.random.default_rng(seed),
-    )
-    # scipy's own p-value misses ties that rounding has split where the sum is near 0.
+    sums = _signs(n, None if exact else seed) @ values
+    # Rounding splits ties where the sum is near 0.
     threshold = abs(values.sum()) - TIE * np.abs(values).sum()
-    extreme = int((np.abs(found.null_distribution) >= threshold).sum())
+    extreme = int((np.abs(sums) >= threshold).sum())
     return SignFlip(extreme / 2**n if exact else (extreme + 1) / (RESAMPLES + 1), exact)
+
+
+@lru_cache(maxsize=4)
+def _signs(n: int, seed: int | None) -> NDArray[np.float64]:
+    """Sign patterns of n pairs, a row each: all of them, or with a seed ``RESAMPLES`` that are drawn."""
+    if seed is None:
+        return np.where(np.arange(2**n)[:, None] >> np.arange(n) & 1, -1.0, 1.0)
+    return np.where(np.random.default_rng(seed).integers(0, 2, (RESAMPLES, n)), -1.0, 1.0)
 
 
 def sign_flip_floor(n: int) -> float:

@@ -12,20 +12,23 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from harness.digests import RECORD, digests
 from harness.errors import StoreError
 from harness.execution import Result
 from harness.expansion import Plan
+from harness.json_files import read_json
 from harness.provenance import git_state, machine, source_digest
 from harness.seeding import axis_seeds
-from harness.tables import absent_rows, long_table, read_table, series_table
+from harness.tables import absent_rows, long_table, read_arrow, read_table, series_table, stacked
 from harness.trial import Trial
 from harness.trial_log import Log
 from harness.validation import plain
@@ -33,6 +36,7 @@ from harness.writing import SCRATCH, move_into_place, write_file, writing
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 class Store:
@@ -162,7 +166,7 @@ class Store:
         Raises:
             StoreError: if there is no study, or a file is damaged.
         """
-        return self._long_table(("results",))
+        return _long([part for part in self._parts() if part[1] == "results"])
 
     def evaluations(self) -> pd.DataFrame:
         """The same with the rows from before the end of training in front of those from its end, for each trial.
@@ -170,20 +174,31 @@ class Store:
         Raises:
             StoreError: as ``results``.
         """
-        return self._long_table(("evaluations", "results"))
+        return _long(self._parts())
 
-    def _long_table(self, names: Iterable[str]) -> pd.DataFrame:
-        import pandas as pd
+    def long_tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """``evaluations`` and ``results``, every file read once.
 
-        tables = []
+        Raises:
+            StoreError: as ``results``.
+        """
+        parts = self._parts()
+        return _long(parts), _long([part for part in parts if part[1] == "results"])
+
+    def _parts(self) -> list[tuple[str, str, pa.Table]]:
+        """The rows of every trial, with the study that wants them and the name of their table."""
+        import pyarrow as pa
+
+        parts = list[tuple[str, str, pa.Table]]()
         for trial in self.study()["trials"]:
             record, folder = self._record(trial["label"]), self.trials / trial["label"]
             if record is not None and record["status"] == "finished":
-                wanted = [name for name in names if name == "results" or trial.get("evaluation")]
-                tables += [read_table(folder / f"{name}.parquet").assign(study=trial["study"]) for name in wanted]
+                names = ("evaluations", "results") if trial.get("evaluation") else ("results",)
+                parts += [(trial["study"], name, read_arrow(folder / f"{name}.parquet")) for name in names]
             else:
-                tables.append(absent_rows(trial, "missing" if record is None else "failed"))
-        return long_table(pd.concat(tables, ignore_index=True))
+                absent = absent_rows(trial, "missing" if record is None else "failed")
+                parts.append((trial["study"], "results", pa.Table.from_pandas(absent)))
+        return parts
 
     def series(self) -> pd.DataFrame:
         """The curves that metrics reported in the finished trials of the study as last run, a row per point, in order.
@@ -194,14 +209,12 @@ class Store:
         Raises:
             StoreError: if there is no study, or a file is damaged.
         """
-        import pandas as pd
-
-        tables = [series_table([])]
+        tables = []
         for trial in self.study()["trials"]:
             record, path = self._record(trial["label"]), self.trials / trial["label"] / "series.parquet"
             if record is not None and record["status"] == "finished" and path.is_file():
-                tables.append(read_table(path))
-        return series_table(pd.concat(tables, ignore_index=True))
+                tables.append(read_arrow(path))
+        return series_table(stacked(tables) if tables else [])
 
     def write_results(self) -> pd.DataFrame:
         """Write the long table as Parquet and CSV, and return it."""
@@ -322,9 +335,16 @@ def load_results(out: str | Path) -> pd.DataFrame:
     return Store(Path(out)).results()
 
 
+def _long(parts: Sequence[tuple[str, str, pa.Table]]) -> pd.DataFrame:
+    """One long table; a trial that another study has run too is of this one."""
+    table = stacked([rows for _, _, rows in parts])
+    names, lengths = [study for study, _, _ in parts], [len(rows) for _, _, rows in parts]
+    return long_table(table.assign(study=np.repeat(names, lengths)))
+
+
 def _read_json(path: Path, keys: Iterable[str], advice: str) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = read_json(path)
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({error}): {advice}") from error
     if not isinstance(content, dict) or not content.keys() >= set(keys):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.tables import read_table
+from harness.tables import read_arrow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,19 +70,22 @@ def read_curves(store: Store) -> pd.DataFrame:
     """
     import pandas as pd
 
-    columns = ["task", "trainer", "decoder", "seed", "metric", "value", *AXES]
-    tables = [pd.DataFrame(columns=columns)]
+    fixed = ("task", "trainer", "decoder", "seed", "metric")
+    columns: dict[str, list[Any]] = {name: [] for name in (*fixed, "value", *AXES)}
     for entry in store.study()["trials"]:
         path = store.trials / entry["label"] / "curve.parquet"
         if not path.is_file():
             continue
-        curve = read_table(path)
-        if len(curve) and "loss" in curve:
+        curve = read_arrow(path)
+        if len(curve) and "loss" in curve.column_names:
             chosen = np.unique(np.linspace(0, len(curve) - 1, POINTS).round().astype(int))
-            names = {"task": entry["task"]["name"], "trainer": entry["trainer"]["name"], "seed": entry["seed"]}
-            rows = curve.iloc[chosen].rename(columns={"loss": "value"})
-            tables.append(rows.assign(decoder="", metric="training loss", **names).reindex(columns=columns))
-    return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
+            names = (entry["task"]["name"], entry["trainer"]["name"], "", entry["seed"], "training loss")
+            for name, value in zip(fixed, names, strict=True):
+                columns[name] += [value] * len(chosen)
+            for name, source in {"value": "loss", **{axis: axis for axis in AXES}}.items():
+                known = source in curve.column_names
+                columns[name] += curve[source].take(chosen).to_pylist() if known else [None] * len(chosen)
+    return pd.DataFrame(columns)
 
 
 def learning_charts(

@@ -51,7 +51,7 @@ def read_tables(store: Store, baseline: str | None = None, at: str | None = None
     from harness.comparison import compare
     from harness.equal_budget import at_budget, parse_at, spending
 
-    evaluations, results, note = store.evaluations(), store.results(), ""
+    (evaluations, results), note = store.long_tables(), ""
     if at is not None:
         clock, limit = parse_at(at)
         results = at_budget(evaluations, clock, limit)

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.leaderboard.records import Parts
-from harness.tables import read_table
+from harness.tables import read_arrow
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
     from harness.store import Store
 
 AUDITED = 12
 """Erasures that are listed per task, trainer and decoder; all are counted, and all can be stepped through."""
+_COLUMNS = ("decoder", "prompt", "reference", "completion", "finish")
 CONTEXT = 40
 """Characters of text shown before and after an erasure."""
 
@@ -92,15 +93,18 @@ def read_groups(store: Store, count: int) -> list[Group]:
     for index, (entry, record) in enumerate(store.records() if count else ()):
         if record is None or record["status"] != "finished":
             continue
-        table = read_table(store.trials / entry["label"] / "generations.parquet")
-        for decoder, rows in table.groupby("decoder", sort=False):
+        table = read_arrow(store.trials / entry["label"] / "generations.parquet", *_COLUMNS)
+        decoders = table["decoder"].to_pylist()
+        for decoder in dict.fromkeys(decoders):
+            chosen = [row for row, name in enumerate(decoders) if name == decoder][:count]
             names = (entry["task"]["name"], entry["trainer"]["name"], str(decoder), entry["seed"])
-            groups.append(Group(index, *names, tuple(_samples(rows.head(count)))))
+            groups.append(Group(index, *names, tuple(_samples(table, chosen))))
     return groups
 
 
-def _samples(rows: pd.DataFrame) -> Iterable[Sample]:
-    for row in rows.to_dict("records"):
+def _samples(table: pa.Table, rows: Sequence[int]) -> Iterable[Sample]:
+    names = [name for name in (*_COLUMNS, "action_texts") if name in table.column_names]
+    for row in table.select(names).take(rows).to_pylist():
         texts = row.get("action_texts")
         actions = None if texts is None else tuple(texts)
         yield Sample(row["prompt"], row["reference"], row["completion"], actions, row["finish"])
