@@ -68,7 +68,7 @@ def run_plan(planned: Plan, out: Path, engine: Engine, report_to: Iterable[str] 
     """Run a study that has been expanded already on an engine, see ``run``."""
     if launched() and not isinstance(engine, Serial):
         raise StudyError(
-            "the processes of a launch train every trial together: leave workers and engine out, or run without torchrun"
+            "the processes of a launch train every trial together: run without workers and engine, or without torchrun"
         )
     run_one = partial(run_trial, report_to=chosen(report_to))
     together, store = launch(), Store(out)
@@ -92,9 +92,7 @@ def run_plan(planned: Plan, out: Path, engine: Engine, report_to: Iterable[str] 
     return together.announced(table) if together else table
 
 
-def run_trial(
-    trial: Trial, out: Path, emit: Callable[[Event], None], report_to: Sequence[str] = ()
-) -> str | None:
+def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None], report_to: Sequence[str] = ()) -> str | None:
     """Run one trial and write down what came of it, a failure too.
 
     Args:
