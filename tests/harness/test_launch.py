@@ -96,7 +96,7 @@ def test_a_process_that_fails_alone_ends_the_launch_and_the_next_goes_on(tmp_pat
 @pytest.mark.parametrize(
     ("workers", "variables", "error"),
     [
-        (2, {}, "the processes of a launch train every trial together: leave workers out"),
+        (2, {}, "the processes of a launch train every trial together: run without workers"),
         (1, {"ACCELERATE_USE_FSDP": "true"}, "ACCELERATE_USE_FSDP is true: every process holds the whole model"),
         (1, {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "set optimization.accumulation in the study"),
     ],
