@@ -33,3 +33,4 @@ bench: setup
 	$(BIN)/python benchmarks/mauve.py
 	$(BIN)/python benchmarks/ngrams.py
 	$(BIN)/python benchmarks/workers.py
+	$(BIN)/python benchmarks/scaling.py

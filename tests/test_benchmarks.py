@@ -37,6 +37,18 @@ def test_workers():
     assert float(ratio.split()[1]) > 0
 
 
+def test_scaling():
+    """Every axis has an exponent of time and one of memory, and what is counted and not timed has the expected one."""
+    options = ("--shrink", 8, "--repeats", 1, "--trials", 15)
+    lines = run("scaling.py", *options)
+    rows = {line[:16].strip(): line for line in lines if "[" in line}
+    assert list(rows) == ["sequence length", "vocabulary", "replay buffer", "n of MAUVE", "finished trials"]
+    memory = {name: float(row.partition("]")[2].split()[0]) for name, row in rows.items()}
+    assert memory["sequence length"] == pytest.approx(1, abs=0.05)
+    assert memory["replay buffer"] == 1
+    assert lines[-1].startswith("15 finished trials: ")
+
+
 def test_make_bench_runs_every_benchmark():
     recipe = (ROOT / "Makefile").read_text().partition("\nbench:")[2]
     guide = (ROOT / "benchmarks" / "README.md").read_text()

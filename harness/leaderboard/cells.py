@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FENCE = 3.0
 """Cells further than this many quartile ranges from the middle half are off the scale of their column (Tukey's outer
 fences), so that one hopeless row does not squeeze all others into a dot."""
+_READ = ["metric", "seed", "status", "value", "trial", "sample_error", "n"]
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,9 @@ def _row(rows: pd.DataFrame, seeds: Sequence[int], names: Sequence[str], verdict
     status = dict(zip(rows["seed"].astype(int), rows["status"].astype(str), strict=True))
     status |= dict.fromkeys(rows.loc[rows["status"] == "finished", "seed"].astype(int), "finished")
     by_metric: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    for record in rows[rows["metric"].notna()].to_dict("records"):
-        by_metric[record["metric"]].append({str(name): value for name, value in record.items()})
+    known = rows.loc[rows["metric"].notna(), _READ]
+    for values in zip(*(known[name].tolist() for name in _READ), strict=True):
+        by_metric[values[0]].append(dict(zip(_READ, values, strict=True)))
     cells = {name: _cell(mine, seeds, status, verdicts[name]) for name, mine in by_metric.items()}
     finished = sum(text == "finished" for text in status.values())
     return Row(str(rows["trainer"].iloc[0]), str(rows["decoder"].iloc[0]), finished, cells)
