@@ -105,6 +105,16 @@ def refusal(**changes: Any) -> str:
     return "none"
 
 
+def summed(processes: Processes) -> list[float | None]:
+    """Gradients of three parameters: one that all have, one that the last process alone has, one that none has."""
+    parameters = [torch.nn.Parameter(torch.zeros(())) for _ in range(3)]
+    parameters[0].grad = torch.tensor(processes.rank + 1.0)
+    if processes.rank == processes.size - 1:
+        parameters[1].grad = torch.tensor(5.0)
+    processes.add_gradients(parameters)
+    return [None if each.grad is None else float(each.grad) for each in parameters]
+
+
 def all_runs() -> dict[str, Any]:
     runs = {name: fit(trainer, policy_of(trainer)) for name, trainer in TRAINERS.items()}
     trainer = TRAINERS["sequence_match_backspace"]
@@ -124,6 +134,7 @@ def main(out: Path) -> None:
     processes = Processes.present()
     found = {
         "size": processes.size,
+        "summed": summed(processes),
         "runs": all_runs(),
         "refusals": {"small batch": refusal(batch_size=1), "other weights": refusal(seed=processes.rank)},
     }

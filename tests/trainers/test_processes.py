@@ -60,6 +60,10 @@ def test_two_processes_have_the_losses_of_one(name: str, launch: list[Runs], alo
     assert first == pytest.approx(alone[name]["weights"], abs=1e-3)
 
 
+def test_a_gradient_that_one_process_lacks_is_summed_and_one_that_all_lack_stays_absent(launch: list[Runs]) -> None:
+    assert [found["summed"] for found in launch] == [[3.0, 5.0, None]] * 2
+
+
 def test_every_process_has_random_numbers_of_its_own_and_the_first_those_of_one(
     launch: list[Runs], alone: Runs
 ) -> None:
