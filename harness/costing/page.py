@@ -28,7 +28,7 @@ CAVEATS = (
     "may get.",
     "Memory is that of one trial, in GB of 10^9 bytes: weights, gradients and AdamW by the byte, activations and "
     "sampling estimated from the longest examples and roll-outs.",
-    "`recomputed` and `least` are with gradient checkpointing, which the training loop does not do.",
+    "`recomputed` and `least` are with gradient checkpointing (`model.gradient_checkpointing`).",
     "Test generations, metrics and measurements on the way are not counted.",
 )
 
