@@ -166,7 +166,7 @@ class Store:
         Raises:
             StoreError: if there is no study, or a file is damaged.
         """
-        return _long([part for part in self._parts() if part[1] == "results"])
+        return _long(self._parts("results"))
 
     def evaluations(self) -> pd.DataFrame:
         """The same with the rows from before the end of training in front of those from its end, for each trial.
@@ -174,7 +174,7 @@ class Store:
         Raises:
             StoreError: as ``results``.
         """
-        return _long(self._parts())
+        return _long(self._parts("evaluations", "results"))
 
     def long_tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """``evaluations`` and ``results``, every file read once.
@@ -182,19 +182,19 @@ class Store:
         Raises:
             StoreError: as ``results``.
         """
-        parts = self._parts()
+        parts = self._parts("evaluations", "results")
         return _long(parts), _long([part for part in parts if part[1] == "results"])
 
-    def _parts(self) -> list[tuple[str, str, pa.Table]]:
-        """The rows of every trial, with the study that wants them and the name of their table."""
+    def _parts(self, *names: str) -> list[tuple[str, str, pa.Table]]:
+        """The rows of every trial in the named tables, with the study that wants them and the name of their table."""
         import pyarrow as pa
 
         parts = list[tuple[str, str, pa.Table]]()
         for trial in self.study()["trials"]:
             record, folder = self._record(trial["label"]), self.trials / trial["label"]
             if record is not None and record["status"] == "finished":
-                names = ("evaluations", "results") if trial.get("evaluation") else ("results",)
-                parts += [(trial["study"], name, read_arrow(folder / f"{name}.parquet")) for name in names]
+                wanted = [name for name in names if name == "results" or trial.get("evaluation")]
+                parts += [(trial["study"], name, read_arrow(folder / f"{name}.parquet")) for name in wanted]
             else:
                 absent = absent_rows(trial, "missing" if record is None else "failed")
                 parts.append((trial["study"], "results", pa.Table.from_pandas(absent)))
