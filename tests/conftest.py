@@ -1,8 +1,13 @@
-"""Settings for all tests: offline, one thread per process, the same hypothesis examples every time."""
+"""Settings for all tests: offline, one thread per process, the same hypothesis examples every time.
+
+Processes that tests start can be interrupted, even where the tests run in the background of a shell, which ignores
+interrupts; and options meant for this pytest are not for one that a test starts.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,9 @@ from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.pop("PYTEST_ADDOPTS", None)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("seqmatch", deadline=None, derandomize=True)
 settings.load_profile("seqmatch")
