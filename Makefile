@@ -3,7 +3,7 @@ PYTHON ?= python3
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
 
-.PHONY: setup leaderboard test lint bench
+.PHONY: setup leaderboard test test-all lint bench
 
 setup: .venv/.ready
 
@@ -18,6 +18,9 @@ leaderboard: setup
 	$(BIN)/seqmatch run quick --workers $(WORKERS)
 
 test: setup
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m 'not long'
+
+test-all: setup
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 lint: setup

@@ -30,6 +30,7 @@ def test_ngrams(vocabulary):
     assert row.split()[0] == str(vocabulary)
 
 
+@pytest.mark.long
 def test_workers():
     """The script itself compares the tables."""
     *_, heading, _, _, _, ratio = run("workers.py", "--trials", 2, "--steps", 2, "--repeats", 1)
@@ -37,6 +38,7 @@ def test_workers():
     assert float(ratio.split()[1]) > 0
 
 
+@pytest.mark.long
 def test_scaling():
     """Every axis has an exponent of time and one of memory, and what is counted and not timed has the expected one."""
     options = ("--shrink", 8, "--repeats", 1, "--trials", 15)

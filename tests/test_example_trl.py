@@ -5,7 +5,7 @@ import pytest
 from environments import ROOT, Environment, environment
 
 EXAMPLE = ROOT / "examples" / "seqmatch-trl"
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

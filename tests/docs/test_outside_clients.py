@@ -18,7 +18,7 @@ from trainers.policy import Policy
 from trainers.tokenizer import train_bpe
 
 PAGE = ROOT / "docs" / "outside-clients.md"
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ def curve(out: Path, trainer: str) -> pd.DataFrame:
     return pd.read_parquet(folder / "curve.parquet")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_launch_of_two_processes_leaves_the_table_of_one(tmp_path: Path) -> None:
     study = {**small_tables(), **TRAINING}
     run = launched(study, tmp_path / "two", fault="all")
@@ -78,7 +78,7 @@ def test_a_launch_of_two_processes_leaves_the_table_of_one(tmp_path: Path) -> No
             assert set(pd.read_parquet(other / "evaluations.parquet")["step"]) == {2, 4}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_fails_alone_ends_the_launch_and_the_next_goes_on(tmp_path: Path) -> None:
     study = {**small_tables(), **TRAINING, "trainers": {"mle": {}, "broken": {"use": toy("FailsInLaunch")}}}
     raised = launched(study, tmp_path / "results", fault="raised")

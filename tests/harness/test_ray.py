@@ -28,6 +28,7 @@ from harness.expansion import plan
 STEP = "torch.optim:AdamW.step"
 SMALL = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 ROOT = TOYS.parents[2]
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

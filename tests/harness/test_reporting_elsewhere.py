@@ -8,7 +8,7 @@ import pytest
 from environments import environment
 from small_studies import small_tables, to_toml
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 READ_TRACKIO = """
 import json

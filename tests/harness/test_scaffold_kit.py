@@ -13,7 +13,7 @@ from harness.scaffold import write_package
 ROOT = Path(harness.__file__).parents[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["trainer", "task", "metric"])
 def test_the_tests_of_a_new_package_pass(tmp_path, kind):
     _, folder = write_package(kind, f"my-{kind}", tmp_path / "package")

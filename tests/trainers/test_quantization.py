@@ -14,6 +14,7 @@ from trainers.models import LoraSpec, ModelSpec, build_policy, tokenizer_for
 SCRIPT = Path(__file__).with_name("quantized.py")
 
 
+@pytest.mark.long
 def test_adapters_learn_on_four_bits_and_are_saved_in_full(pytestconfig: pytest.Config, tmp_path: Path) -> None:
     run = environment(pytestconfig, "quantization", "bitsandbytes").python(SCRIPT, tmp_path, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
