@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import StudyError
 from harness.execution import follow
@@ -74,7 +74,9 @@ class Launch:
                     except Exception:
                         problem = traceback.format_exc()
                 self.meet(trial, problem)
-        return self.announced(None)  # type: ignore[return-value]
+        nothing: Any = None
+        table: pd.DataFrame = self.announced(nothing)
+        return table
 
     def announced(self, value: T) -> T:
         """What the leader says."""

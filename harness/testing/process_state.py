@@ -68,6 +68,7 @@ def restore_process(settings: Mapping[str, Any]) -> None:
     os.chdir(settings["working directory"])
     os.environ.clear()
     os.environ.update(settings["environment variables"])
+    # a list, which its type hides
     warnings.filters[:] = settings["warning filters"]  # type: ignore[index]
     for number, handler in settings["signal handlers"].items():
         if signal.getsignal(number) != handler:

@@ -61,7 +61,7 @@ class PluginTests:
         """What the check promises holds."""
         outcome = self._outcome(check)
         if outcome.status is Status.SKIPPED:
-            pytest.skip(outcome.reason)
+            pytest.skip(outcome.reason)  # it does not apply; test_enough_checks_ran counts what did
         assert outcome.status is Status.PASSED, f"{outcome.promise} {outcome.reason}"
 
     def test_enough_checks_ran(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -157,7 +157,8 @@ def _hidden(module: str) -> Iterator[None]:
     """As if a module were not installed."""
     names = [name for name in sys.modules if name == module or name.startswith(f"{module}.")]
     kept = {name: sys.modules[name] for name in names}
-    sys.modules.update(dict.fromkeys([module, *names]))  # type: ignore[arg-type]
+    nothing: Any = None
+    sys.modules.update(dict.fromkeys([module, *names], nothing))
     try:
         yield
     finally:

@@ -75,7 +75,8 @@ def generations_and_context_are_left_alone(subject: MetricSubject) -> None:
 def the_policy_is_left_alone(subject: MetricSubject) -> None:
     """Weights, gradients and modes of the policy are afterwards what they were."""
     context = subject.context()
-    model: Any = context.policy.model  # type: ignore[union-attr]
+    policy: Any = context.policy
+    model = policy.model
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     wanted = [parameter.requires_grad for parameter in model.parameters()]
     subject.compute(context=context)

@@ -34,9 +34,8 @@ def systems_are_measured_together(subject: MetricSubject) -> None:
     for each in result.differences:
         pair = f"{each.metric} of {each.first!r} and {each.second!r}"
         require(0 < each.p_value <= 1, f"the p-value of {pair} is {each.p_value}: it must be above 0 and at most 1")
-        values = [result.numbers[name].get(each.metric) for name in (each.first, each.second)]
-        if None not in values:
-            first, second = map(float, values)  # type: ignore[arg-type]
+        first, second = (result.numbers[name].get(each.metric) for name in (each.first, each.second))
+        if first is not None and second is not None:
             require(
                 abs(each.difference - (first - second)) < 1e-6,
                 f"the difference of {pair} is {each.difference}, and the numbers are {first} and {second}",

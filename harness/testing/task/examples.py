@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from harness.testing.battery import require, skip
 from harness.testing.task.battery import TASK
 from harness.testing.task.subject import SPLITS, Rows, TaskSubject, columns_problem
@@ -38,7 +40,7 @@ def completions_are_not_empty(subject: TaskSubject) -> None:
 @TASK.check()
 def an_unknown_split_is_an_error(subject: TaskSubject) -> None:
     """Examples of a split that does not exist are a TaskError, and not some other split."""
-    wrong: Split = "tset"  # type: ignore[assignment]
+    wrong = cast("Split", "tset")
     try:
         table = subject.small().examples(wrong, subject.tokenizer)
     except TaskError:

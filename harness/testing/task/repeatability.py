@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterable
+
+from datasets import Dataset
 
 from harness.testing.battery import Tier, require, skip
 from harness.testing.processes import call_in_a_process
@@ -156,10 +159,10 @@ def digests(address: str, settings: str) -> dict[str, str]:
     return {str(split): text for split, text in subject.contents(subject.task()).items()}
 
 
-def digest_rows(table: object) -> object:
+def digest_rows(table: Dataset) -> object:
     """What there is in a table to be compared, and nothing of its format."""
-    return table.data.to_pydict()  # type: ignore[attr-defined]
+    return table.data.to_pydict()
 
 
-def _listed(names: object) -> str:
-    return ", ".join(map(str, names))  # type: ignore[call-overload]
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(str, names))

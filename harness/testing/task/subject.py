@@ -139,7 +139,7 @@ class TaskSubject:
         return {split: digest(task.examples(split, self.tokenizer)) for split in splits}
 
 
-def columns_problem(table: object) -> str:
+def columns_problem(table: Any) -> str:
     """What is wrong with the columns of examples; empty: nothing."""
     features = getattr(table, "features", None)
     if features is None:
@@ -149,7 +149,7 @@ def columns_problem(table: object) -> str:
             return f"there is no column {column!r}, only {', '.join(features)}"
         if (found := getattr(features[column], "dtype", None)) not in types:
             return f"the column {column!r} is of type {found}, and must be {types[0]}"
-        if nulls := table.data.column(column).null_count:  # type: ignore[attr-defined]
+        if nulls := table.data.column(column).null_count:
             return f"{nulls} entries of the column {column!r} are missing"
     return ""
 
