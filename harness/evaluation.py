@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def generate(trial: Trial, prepared: Prepared, policy: Policy, decoder: Decoder, reporter: Reporter) -> pd.DataFrame:
     """Let a policy write a completion for every test prompt, and put the reference beside it."""
     generations = policy.generate(
-        list(prepared.test["prompt"]),
+        list(prepared.judged["prompt"]),
         decoder,
         axis_seed(trial.seed, "generation"),
         prepared.task.max_new_tokens,
@@ -34,7 +34,7 @@ def generate(trial: Trial, prepared: Prepared, policy: Policy, decoder: Decoder,
         batch_size=trial.generation["batch_size"],
         progress=reporter.advance,
     )
-    return generations.assign(reference=list(prepared.test["completion"]))
+    return generations.assign(reference=list(prepared.judged["completion"]))
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Evaluator:
         clocks = {"step": self.meter.steps, **self.meter.reading()}
         with self.reporter.aside(f"evaluation at step {self.meter.steps}"), set_aside(policy) as trained:
             for name, decoder in self.decoders.items():
-                self.reporter.phase(f"generation {name}", len(self.prepared.test))
+                self.reporter.phase(f"generation {name}", len(self.prepared.judged))
                 generations = generate(self.trial, self.prepared, trained, decoder, self.reporter)
                 values = self._values(trained, name, decoder, generations)
                 self.rows += long_rows(self.trial, name, values, len(generations), clocks)

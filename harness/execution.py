@@ -123,7 +123,7 @@ def _measured(trained: _Trained, reporter: Reporter, log: Log) -> Result:
     rows, tables, series = [], [], list[dict[str, Any]]()
     for name, decoder in trained.decoders.items():
         with log.phase("generation"):
-            reporter.phase(f"generation {name}", len(prepared.test))
+            reporter.phase(f"generation {name}", len(prepared.judged))
             generations = with_action_texts(generate(trial, prepared, policy, decoder, reporter), policy)
         with log.phase("metrics"):
             points = list[dict[str, Any]]()

@@ -104,6 +104,7 @@ class _Expansion:
                     metrics=metrics,
                     evaluation=self._evaluation(metrics),
                     seed=seed,
+                    split=study.split,
                     threads=study.threads,
                     save_policy=study.save_policies,
                     checkpoint_every=study.checkpoint_every,

@@ -69,10 +69,10 @@ def metric_context(
         language=getattr(prepared.task, "language", None),
         judge=judge_of(prepared),
         error_tokens=prepared.task.error_tokens,
-        prompts=list(prepared.test["prompt"]),
-        completions=list(prepared.test["completion"]),
-        finished=list(prepared.test["finished"]),
-        real=list(prepared.validation["completion"]),
+        prompts=list(prepared.judged["prompt"]),
+        completions=list(prepared.judged["completion"]),
+        finished=list(prepared.judged["finished"]),
+        real=list(prepared.real["completion"]),
         decoder=decoder,
         max_new_tokens=prepared.task.max_new_tokens,
         max_actions=max_actions(trial, prepared),
@@ -112,10 +112,12 @@ def lacks(task: Task, metric: Metric) -> str | None:
 
 def omission(prepared: Prepared, metric: Metric) -> str | None:
     """Which numbers a metric will leave out for want of further real completions, and what to do; None: none."""
-    real, wanted = len(prepared.validation), len(prepared.test)
+    real, wanted = len(prepared.real), len(prepared.judged)
     if real >= wanted or not metric.needs_real:
         return None
     names = " and ".join(metric.needs_real)
+    if prepared.split == "validation":
+        return f"no {names}: policies are judged on the validation examples, and there are no further real ones"
     return f"no {names}: the task has {real} validation examples for {wanted} test examples, give it as many of both"
 
 

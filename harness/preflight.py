@@ -80,14 +80,14 @@ def _check_installed(prepared: Prepared) -> str | None:
 
 
 def _check_not_empty(prepared: Prepared) -> str | None:
-    empty = [split for split, rows in (("train", prepared.train), ("test", prepared.test)) if not len(rows)]
+    empty = [split for split, rows in (("train", prepared.train), (prepared.split, prepared.judged)) if not len(rows)]
     return f"there are no examples in {' and '.join(empty)}" if empty else None
 
 
 def _check_context(prepared: Prepared) -> str | None:
     """A prompt and what may follow it must fit into the context, the start token included."""
     context = _context_length(prepared)
-    prompts, new = prepared.test["prompt"], prepared.task.max_new_tokens
+    prompts, new = prepared.judged["prompt"], prepared.task.max_new_tokens
     written = [1 + len(prompt) + new for prompt in _encode(prepared.tokenizer, prompts)]
     texts = zip(
         _encode(prepared.tokenizer, prepared.train["prompt"]),
@@ -95,7 +95,7 @@ def _check_context(prepared: Prepared) -> str | None:
         strict=True,
     )
     read = [1 + len(prompt) + len(completion) for prompt, completion in texts]
-    for what, lengths in ((f"a test prompt with {new} new tokens", written), ("a training example", read)):
+    for what, lengths in ((f"a {prepared.split} prompt with {new} new tokens", written), ("a training example", read)):
         if max(lengths) > context:
             return (
                 f"{what} takes {max(lengths)} tokens, the start token included, and the model's context has {context} "
@@ -106,7 +106,7 @@ def _check_context(prepared: Prepared) -> str | None:
 
 def _check_round_trip(prepared: Prepared) -> str | None:
     """Every text must be what its tokens decode to, or no policy can ever write it."""
-    for split, rows in (("train", prepared.train), ("test", prepared.test)):
+    for split, rows in (("train", prepared.train), (prepared.split, prepared.judged)):
         for column in ("prompt", "completion"):
             texts = list(rows[column])
             decoded = prepared.tokenizer.batch_decode(_encode(prepared.tokenizer, texts))
@@ -130,20 +130,22 @@ def _check_overlap(prepared: Prepared) -> str | None:
         return [row["prompt"] or row["completion"] for row in rows]
 
     train = set(questions(list(prepared.train)))
-    shared = [question for question in questions(list(prepared.test)) if question in train]
+    shared = [question for question in questions(list(prepared.judged)) if question in train]
     if shared:
-        return f"{len(shared)} of {len(prepared.test)} test examples are also in training, for example {shared[0]!r}"
+        found = f"{len(shared)} of {len(prepared.judged)} {prepared.split} examples"
+        return f"{found} are also in training, for example {shared[0]!r}"
     return None
 
 
 def _check_metrics(trial: Trial, prepared: Prepared, note: Callable[[str], None]) -> None:
+    split, there = prepared.split, len(prepared.judged)
     for component in trial.metrics:
         metric = instance(METRICS, component)
         where = f"task {trial.task.name!r}: metric {component.name!r}"
-        if len(prepared.test) < metric.minimum_n:
+        if there < metric.minimum_n:
             raise StudyError(
-                f"{where} needs at least {metric.minimum_n} test examples, and there are {len(prepared.test)}: "
-                f"enlarge the test set or drop the metric{metric.minimum_reason and f' ({metric.minimum_reason})'}"
+                f"{where} needs at least {metric.minimum_n} {split} examples, and there are {there}: "
+                f"enlarge the {split} set or drop the metric{metric.minimum_reason and f' ({metric.minimum_reason})'}"
             )
         if lacking := lacks(prepared.task, metric):
             raise StudyError(f"{where} needs {lacking}: drop it")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from tasks.base import Task, Tokenizer
+    from tasks.base import Split, Task, Tokenizer
     from trainers.models import ModelSpec
 
 T = TypeVar("T")
@@ -30,15 +30,18 @@ class Prepared:
         task: built from the settings of the trial.
         model: where policies come from; assets are resolved.
         tokenizer: of the model; trained on the task where the model is fresh.
-        train, validation, test: columns ``prompt``, ``completion``, ``finished``.
+        train: what policies learn from; columns ``prompt``, ``completion``, ``finished``.
+        split: that policies are judged on, and ``judged`` its examples.
+        real: further real examples, the ceiling of any metric: validation, where that is not what is judged.
     """
 
     task: Task
     model: ModelSpec
     tokenizer: PreTrainedTokenizerBase
     train: Dataset
-    validation: Dataset
-    test: Dataset
+    split: Split
+    judged: Dataset
+    real: Dataset
 
 
 def instance(registry: Registry[T], component: Component) -> T:
@@ -55,7 +58,7 @@ def prepare(trial: Trial) -> Prepared:
         TaskError: if the task has no examples.
         OSError, ValueError: if the tokenizer cannot be loaded.
     """
-    return _prepare(canonical(trial.task.content()), trial.task.use, canonical(trial.model))
+    return _prepare(canonical(trial.task.content()), trial.task.use, canonical(trial.model), trial.split)
 
 
 def max_actions(trial: Trial, prepared: Prepared) -> int:
@@ -64,7 +67,7 @@ def max_actions(trial: Trial, prepared: Prepared) -> int:
 
 
 @lru_cache(maxsize=8)
-def _prepare(task_content: str, use: str, model_settings: str) -> Prepared:
+def _prepare(task_content: str, use: str, model_settings: str, split: Split) -> Prepared:
     from trainers.models import ModelSpec, tokenizer_for
 
     component = Component(**{**json.loads(task_content), "use": use})
@@ -72,11 +75,6 @@ def _prepare(task_content: str, use: str, model_settings: str) -> Prepared:
     model = build(ModelSpec, resolve(json.loads(model_settings)), Key("model"))
     tokenizer = tokenizer_for(model, task.corpus, cache_folder())
     counter = cast("Tokenizer", tokenizer)
-    return Prepared(
-        task,
-        model,
-        tokenizer,
-        train=task.examples("train", counter),
-        validation=task.examples("validation", counter),
-        test=task.examples("test", counter),
-    )
+    held_out = task.examples("validation", counter)
+    judged, real = (task.examples("test", counter), held_out) if split == "test" else (held_out, held_out.select([]))
+    return Prepared(task, model, tokenizer, task.examples("train", counter), split, judged, real)

@@ -169,9 +169,9 @@ class _Remeasurer:
         skipped = dict[str, str]()
         for trial in trials:
             task, metric, prepared = trial.task.name, metrics[trial.task.name], prepared_again(trial)
-            lacking, there = lacks(prepared.task, metric), len(prepared.test)
+            lacking, there = lacks(prepared.task, metric), len(prepared.judged)
             if not lacking and there < metric.minimum_n:
-                lacking = f"at least {metric.minimum_n} test examples, and there are {there}"
+                lacking = f"at least {metric.minimum_n} {prepared.split} examples, and there are {there}"
             if lacking:
                 skipped[task] = f"task {task} is left out: metric {self.name!r} needs {lacking}"
                 self.note(skipped[task])

@@ -30,19 +30,19 @@ def prepared_again(trial: Trial) -> Prepared:
 
 
 def stored_generations(trial: Trial, store: Store, prepared: Prepared) -> dict[str, pd.DataFrame]:
-    """What a trial wrote, by decoder, a row per test example in their order.
+    """What a trial wrote, by decoder, a row per example in their order.
 
     Raises:
-        StoreError: if the table is damaged, or was written for other test examples: plug-ins and data may have
+        StoreError: if the table is damaged, or was written for other examples: plug-ins and data may have
             changed since, and references of other examples would give numbers that mean nothing.
     """
     table, found = store.generations(trial), {}
     for name in trial.decoders:
         mine = table[table["decoder"] == name].reset_index(drop=True)
         wrote = list(mine["prompt"]), list(mine["reference"])
-        if wrote != (list(prepared.test["prompt"]), list(prepared.test["completion"])):
+        if wrote != (list(prepared.judged["prompt"]), list(prepared.judged["completion"])):
             raise StoreError(
-                f"task {trial.task.name!r} has other test examples now than {trial.label} was tested on: "
+                f"task {trial.task.name!r} has other {trial.split} examples now than {trial.label} was tested on: "
                 f"delete {store.trials / trial.label} and run the study again"
             )
         found[name] = mine

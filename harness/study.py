@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.errors import StudyError, suggestion
 from harness.validation import Key, build, plain
@@ -86,6 +86,8 @@ class Study:
         name: also names the results folder.
         description: one line, shown by ``seqmatch list studies``.
         seeds: how many (0, 1, ...), or which.
+        split: what policies are judged on: "test", or "validation" while settings are being chosen; no test example is
+            read then.
         save_policies: keep every trained policy beside its results.
         checkpoint_every: optimiser steps between checkpoints of a running trial, to go on from after a crash; 0: none.
         threads: torch threads of a trial; part of its identity, since sums depend on it.
@@ -106,6 +108,7 @@ class Study:
     name: str
     description: str = ""
     seeds: int | tuple[int, ...] = 1
+    split: Literal["test", "validation"] = "test"
     save_policies: bool = False
     checkpoint_every: int = 100
     threads: int = 1

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.entries import Entry
 from harness.validation import plain
@@ -65,6 +65,7 @@ class Trial:
         decoders: settings by name, in order.
         metrics: what is measured, in order.
         evaluation: number of points, and metrics by name, for the measurements in training; empty where there are none.
+        split: "test" or "validation", what the policy is judged on.
         seed: everything random in the trial follows from it.
         threads: torch threads.
         save_policy: whether the trained policy is kept.
@@ -86,6 +87,7 @@ class Trial:
     threads: int
     save_policy: bool
     versions: dict[str, str]
+    split: Literal["test", "validation"] = "test"
     evaluation: dict[str, Any] = field(default_factory=dict)
     checkpoint_every: int = 0
     resources: dict[str, float] = field(default_factory=dict)
@@ -115,6 +117,8 @@ class Trial:
             del content[name]
         if not self.evaluation:
             del content["evaluation"]
+        if self.split == "test":
+            del content["split"]
         return hashlib.sha256(canonical(content).encode()).hexdigest()
 
     @property

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator, StrMethodFormatter
 
 from harness.leaderboard.charts import Chart, Line
 from harness.leaderboard.numbers import number
@@ -24,6 +24,7 @@ COLORS = 8
 DASHES = 4
 _SIZE = (3.9, 2.5)
 _PLACE = (0.12, 0.17, 0.86, 0.8)
+_LABEL = (0.5, -0.12)
 _SVG = "{http://www.w3.org/2000/svg}"
 _ANCHOR = re.compile(r"text-anchor: (\w+)")
 _DECIMALS = re.compile(r"(\.\d)\d+")
@@ -62,9 +63,11 @@ def _draw(axes: Axes, line: Line) -> None:
 
 def _scale(axes: Axes, chart: Chart) -> None:
     axes.set_xlabel(chart.x)
+    axes.xaxis.set_label_coords(*_LABEL)  # a fixed place spares matplotlib laying out every tick label twice
+    axes.yaxis.set_label_coords(*_LABEL)
     if chart.logarithmic:
         axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=_whole(chart)))

@@ -61,7 +61,7 @@ def test_all_trainers_and_decoders_of_a_task_and_seed_are_measured_together(own,
             wrote = store.generations(trial)
             for decoder in DECODERS:
                 systems[trial.trainer.name, decoder] = wrote[wrote["decoder"] == decoder]
-        real = list(prepare(trials[0]).validation["completion"])
+        real = list(prepare(trials[0]).real["completion"])
         expected = metric.compute_jointly(systems, MetricContext(real=real, seed=axis_seed(seed, "metric")))
         rows = found.table[found.table["seed"] == seed]
         for (trainer, decoder), numbers in expected.numbers.items():

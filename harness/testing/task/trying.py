@@ -40,7 +40,7 @@ def metrics_take_the_references(subject: TaskSubject) -> None:
     (trial,) = plan(_study(subject)).trials
     prepared = prepare(trial)
     policy = build_policy(prepared.model, prepared.tokenizer, backspace=False, seed=0)
-    rows = prepared.test
+    rows = prepared.judged
     table = written(policy, rows["prompt"][:], rows["completion"][:], rows["completion"][:], rows["finished"][:])
     for component in trial.metrics:
         metric = instance(METRICS, component)
