@@ -244,6 +244,35 @@ def compare(
 
 
 @app.command()
+def reproduce(
+    trial: Annotated[str, typer.Argument(help="Label of a trial, or how its label or identity begins.")],
+    results: Annotated[Path, typer.Option(help="The run or publication that it is in.")] = Path(
+        "results/reference/main"
+    ),
+    tolerance: Annotated[float, typer.Option(help="Relative difference that counts as close.")] = 0.05,
+) -> None:
+    """Run one trial again and compare its numbers with those on record: exit code 1 if one is different."""
+    from harness import reproduction
+
+    found = reproduction.reproduce(results, trial, tolerance)
+    _print(reproduction.layout(found))
+    if found.closeness is reproduction.Closeness.DIFFERENT:
+        raise typer.Exit(1)
+
+
+@app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(help="Results folder of a run that is finished.")],
+    to: Annotated[Path, typer.Argument(help="Folder of the publication.")],
+) -> None:
+    """Write the tables, provenance and page of a run without its bulk, small enough to commit."""
+    from harness.publishing import publish
+
+    for path in publish(folder, to):
+        sys.stdout.write(f"{path}\n")
+
+
+@app.command()
 def measure(
     folder: Annotated[Path, typer.Argument(help="Results folder of a run.")],
     metric: Annotated[str, typer.Option(help="A metric by name, or path/to/file.py:Class.")],

@@ -12,6 +12,7 @@ from harness.assets import resolve
 from harness.errors import StoreError, StudyError
 from harness.measuring import lacks, omission
 from harness.preparation import Prepared, instance, prepare
+from harness.published import is_published
 from harness.registry import METRICS
 from harness.trial import Trial, canonical
 
@@ -25,6 +26,8 @@ def check_writable(out: Path) -> None:
     Raises:
         StoreError: naming what is in the way.
     """
+    if is_published(out):
+        raise StoreError(f"{out} is a publication, which no trials are added to: choose another --out")
     place = out.absolute()
     try:
         while not place.exists():

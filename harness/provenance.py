@@ -54,5 +54,20 @@ def git_state(home: Path = HOME) -> dict[str, object] | None:
 
 
 def machine() -> dict[str, str]:
-    """Python, operating system and processor."""
-    return {"python": sys.version.split()[0], "platform": platform.platform(), "machine": platform.machine()}
+    """Python, operating system and processor, on whose kind the last bits of sums depend."""
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+    }
+
+
+def _processor() -> str:
+    """What the processor calls itself; its architecture where it does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -27,6 +27,7 @@ from harness.execution import Result
 from harness.expansion import Plan
 from harness.json_files import read_json
 from harness.provenance import git_state, machine, source_digest
+from harness.published import is_published, published_record, published_table
 from harness.seeding import axis_seeds
 from harness.tables import absent_rows, long_table, read_arrow, read_table, series_table, stacked
 from harness.trial import Trial
@@ -99,7 +100,7 @@ class Store:
         Raises:
             StoreError: if its files are damaged.
         """
-        record = self._record(trial.label)
+        record = self.record(trial.label)
         if record is None or record["status"] != "finished" or record["identity"] != trial.identity:
             return False
         folder = self.trials / trial.label
@@ -108,7 +109,7 @@ class Store:
 
     def source(self, trial: Trial) -> str:
         """Digest of the source code that computed a finished trial."""
-        return str((self._record(trial.label) or {}).get("source"))
+        return str((self.record(trial.label) or {}).get("source"))
 
     def write(self, trial: Trial, log: Log, result: Result | None, traceback: str | None = None) -> None:
         """Put a trial's directory in place, whole.
@@ -166,7 +167,7 @@ class Store:
         Raises:
             StoreError: if there is no study, or a file is damaged.
         """
-        return _long(self._parts("results"))
+        return published_table(self.out, "results") if is_published(self.out) else _long(self._parts("results"))
 
     def evaluations(self) -> pd.DataFrame:
         """The same with the rows from before the end of training in front of those from its end, for each trial.
@@ -174,6 +175,8 @@ class Store:
         Raises:
             StoreError: as ``results``.
         """
+        if is_published(self.out):
+            return published_table(self.out, "evaluations")
         return _long(self._parts("evaluations", "results"))
 
     def long_tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -191,7 +194,7 @@ class Store:
 
         parts = list[tuple[str, str, pa.Table]]()
         for trial in self.study()["trials"]:
-            record, folder = self._record(trial["label"]), self.trials / trial["label"]
+            record, folder = self.record(trial["label"]), self.trials / trial["label"]
             if record is not None and record["status"] == "finished":
                 wanted = [name for name in names if name == "results" or trial.get("evaluation")]
                 parts += [(trial["study"], name, read_arrow(folder / f"{name}.parquet")) for name in wanted]
@@ -211,7 +214,7 @@ class Store:
         """
         tables = []
         for trial in self.study()["trials"]:
-            record, path = self._record(trial["label"]), self.trials / trial["label"] / "series.parquet"
+            record, path = self.record(trial["label"]), self.trials / trial["label"] / "series.parquet"
             if record is not None and record["status"] == "finished" and path.is_file():
                 tables.append(read_arrow(path))
         return series_table(stacked(tables) if tables else [])
@@ -260,7 +263,7 @@ class Store:
         Raises:
             StoreError: if there is no study, or a file is damaged.
         """
-        return [(entry, self._record(entry["label"])) for entry in self.study()["trials"]]
+        return [(entry, self.record(entry["label"])) for entry in self.study()["trials"]]
 
     def generations(self, trial: Trial) -> pd.DataFrame:
         """What a finished trial wrote, a row per sample and decoder.
@@ -308,11 +311,18 @@ class Store:
         """Seconds by phase, summed over the trials of the study."""
         total: dict[str, float] = {}
         for trial in self.study()["trials"]:
-            for phase, seconds in (self._record(trial["label"]) or {"timings": {}})["timings"].items():
+            for phase, seconds in (self.record(trial["label"]) or {"timings": {}})["timings"].items():
                 total[phase] = total.get(phase, 0.0) + seconds
         return total
 
-    def _record(self, label: str) -> dict[str, Any] | None:
+    def record(self, label: str) -> dict[str, Any] | None:
+        """The ``trial.json`` of a trial; None where it has not been run.
+
+        Raises:
+            StoreError: if it is damaged.
+        """
+        if is_published(self.out):
+            return published_record(self.out, label)
         path = self.trials / label / RECORD
         if not path.is_file():
             return None

@@ -1,0 +1,138 @@
+"""One trial run once more, and its numbers beside those on record."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import RequestError, StoreError
+from harness.execution import execute
+from harness.leaderboard import grids
+from harness.leaderboard.grids import Grid
+from harness.preflight import check_trials
+from harness.progress import Reporter, display, quiet
+from harness.provenance import library_versions, machine, source_digest
+from harness.store import Store
+from harness.tables import long_table
+from harness.trial import Trial
+from harness.trial_log import Log
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Group
+
+TOLERANCE = 0.05
+"""Relative difference up to which a number is close."""
+SAMPLE_ERRORS = 2 * math.sqrt(2)
+"""Sample errors up to which a number is close: two standard errors of the difference of two samples."""
+
+
+class Closeness(enum.StrEnum):
+    """How near a number came to that on record."""
+
+    IDENTICAL = "identical"
+    CLOSE = "close"
+    DIFFERENT = "different"
+
+
+_NUMBERS = ["recorded", "again", "sample_error"]
+_STYLES = {"identical": "green", "close": "yellow", "different": "bold red"}
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A trial run again.
+
+    Attributes:
+        label: of the trial.
+        table: a row per decoder and metric: ``decoder, metric, recorded, again, sample_error, closeness``.
+        changed: what has changed since, in words; with nothing changed all numbers should be identical.
+    """
+
+    label: str
+    table: pd.DataFrame
+    changed: tuple[str, ...]
+
+    @property
+    def closeness(self) -> Closeness:
+        """Of the number that came least near."""
+        return max(map(Closeness, self.table["closeness"]), key=list(Closeness).index)
+
+
+def reproduce(folder: Path, name: str, tolerance: float = TOLERANCE) -> Reproduction:
+    """Run a finished trial again, as it was specified then, and compare; nothing is written.
+
+    Args:
+        folder: results of a run, or a publication.
+        name: label of the trial, or how its label or identity begins.
+        tolerance: relative difference up to which a number is close; within the sample error it is close in any case.
+
+    Raises:
+        RequestError: if there is no such trial, or there are several, or the tolerance is negative.
+        StoreError: if the trial has no results, or a file cannot be read.
+        StudyError: if it cannot be run here.
+    """
+    if not tolerance >= 0:
+        raise RequestError(f"tolerance must be at least 0, got {tolerance:g}")
+    store = Store(folder)
+    trial = _named(store, name)
+    record = store.record(trial.label) or {}
+    results = store.results()
+    recorded = results[(results["trial"] == trial.identity) & results["metric"].notna()]
+    if recorded.empty:
+        raise StoreError(f"{folder} has no results of {trial.label}: run the study first")
+    with display(1, 0) as shown, quiet():
+        check_trials([trial], shown.note)
+        result = execute(trial, Reporter(trial.label, shown.show), Log())
+    again = long_table(result.rows)
+    table = recorded.merge(again, on=["decoder", "metric"], how="left", suffixes=("", "_again"))
+    table = table.assign(recorded=table["value"], again=table["value_again"])
+    table["closeness"] = [
+        _closeness(recorded, again, error, tolerance).value
+        for recorded, again, error in table[_NUMBERS].to_numpy(float).tolist()
+    ]
+    kept = ["decoder", "metric", *_NUMBERS, "closeness"]
+    return Reproduction(trial.label, table[kept], tuple(_changed(trial, record)))
+
+
+def layout(found: Reproduction) -> Group:
+    """A reproduction for the terminal."""
+    columns = ["decoder", "metric", *_NUMBERS, "closeness"]
+    rows = [
+        [str(row["decoder"]), str(row["metric"]), *(f"{row[name]:.6g}" for name in _NUMBERS), str(row["closeness"])]
+        for row in found.table.to_dict("records")
+    ]
+    grid = Grid(found.label, columns, frozenset(("decoder", "metric")), [rows])
+    notes = found.changed or ["Nothing that could change a number has changed since."]
+    return grids.layout([grid], notes, _STYLES)
+
+
+def _named(store: Store, name: str) -> Trial:
+    trials = store.specified()
+    found = [trial for trial in trials if trial.label.startswith(name) or trial.identity.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        labels = ", ".join(each.label for each in found)
+        raise RequestError(f"{name!r} are {len(found)} trials of {store.out}: {labels}")
+    raise RequestError(f"{store.out} has no trial {name!r}: it has {len(trials)}, the first is {trials[0].label}")
+
+
+def _closeness(recorded: float, again: float, sample_error: float, tolerance: float) -> Closeness:
+    if recorded == again:
+        return Closeness.IDENTICAL
+    allowed = tolerance * abs(recorded)
+    if sample_error > 0:
+        allowed = max(allowed, SAMPLE_ERRORS * sample_error)
+    return Closeness.CLOSE if abs(recorded - again) <= allowed else Closeness.DIFFERENT
+
+
+def _changed(trial: Trial, record: Mapping[str, Any]) -> list[str]:
+    before = {**trial.versions, **record.get("machine", {}), "source code": record.get("source")}
+    now: dict[str, object] = {**library_versions(), **machine(), "source code": source_digest()}
+    changed = [name for name in now if name in before and before[name] != now[name]]
+    return [f"{name} was {before[name]}, is {now[name]}" for name in changed]

@@ -1,0 +1,85 @@
+"""Publications: a run without its bulk, read like a run by whatever reads tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_studies import small_study, toy
+
+import harness
+from harness.errors import StoreError
+from harness.gate import gate
+from harness.leaderboard.reading import read_tables
+from harness.publishing import publish
+from harness.store import Store
+from harness.verdicts import judge
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> tuple[Path, Path]:
+    run, to = tmp_path / "run", tmp_path / "to" / "reference"
+    harness.run(small_study(seeds=3), run)
+    publish(run, to)
+    return run, to
+
+
+def test_it_holds_the_tables_the_study_the_provenance_and_the_page(published: tuple[Path, Path]) -> None:
+    run, to = published
+    names = ["evaluations.parquet", "leaderboard.html", "leaderboard.md", "provenance.json"]
+    names += ["results.csv", "results.parquet", "study.json", "verdicts.csv"]
+    assert [path.name for path in sorted(to.iterdir())] == names
+    provenance = json.loads((to / "provenance.json").read_text())
+    assert list(provenance) == [entry["label"] for entry in Store(run).study()["trials"]]
+    for record in provenance.values():
+        assert record["status"] == "finished"
+        assert record["machine"]["processor"]
+        assert {"source", "git", "seeds", "timings"} <= set(record)
+
+
+def test_it_is_read_like_the_run(published: tuple[Path, Path]) -> None:
+    run, to = published
+    pd.testing.assert_frame_equal(harness.load_results(to), harness.load_results(run))
+    pd.testing.assert_frame_equal(Store(to).evaluations(), Store(run).evaluations())
+    pd.testing.assert_frame_equal(pd.read_csv(to / "results.csv"), pd.read_csv(run / "results.csv"))
+    assert Store(to).timings() == Store(run).timings()
+    pd.testing.assert_frame_equal(judge(to).comparison, judge(run).comparison)
+    verdicts = read_tables(Store(run)).verdicts
+    assert verdicts is not None
+    assert len(pd.read_csv(to / "verdicts.csv")) == len(verdicts)
+    report = gate(run, to, {"accuracy": 0.5})
+    assert report.exit_code == 0
+    assert not report.changes
+
+
+def test_an_older_publication_is_replaced(published: tuple[Path, Path], tmp_path: Path) -> None:
+    _, to = published
+    harness.run(small_study(seeds=2), tmp_path / "smaller")
+    publish(tmp_path / "smaller", to)
+    assert set(harness.load_results(to)["seed"]) == {0, 1}
+
+
+def test_what_is_not_finished_is_not_published(tmp_path: Path) -> None:
+    trainers = {"pretrained": {}, "broken": {"use": toy("Shift"), "fault": "raise"}}
+    harness.run(small_study(seeds=1, trainers=trainers), tmp_path / "run")
+    with pytest.raises(StoreError, match=r"broken-letters-s0-.* is not finished"):
+        publish(tmp_path / "run", tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+
+
+def test_runs_and_publications_are_kept_apart(published: tuple[Path, Path]) -> None:
+    run, to = published
+    with pytest.raises(StoreError, match="is a run: publish to another folder"):
+        publish(run, run)
+    with pytest.raises(StoreError, match="is a publication"):
+        harness.run(small_study(), to)
+
+
+@pytest.mark.parametrize("name", ["results.parquet", "provenance.json"])
+def test_a_damaged_file_is_named(published: tuple[Path, Path], name: str) -> None:
+    _, to = published
+    (to / name).write_bytes((to / name).read_bytes()[:40])
+    with pytest.raises(StoreError, match=f"{name} cannot be read"):
+        _ = Store(to).results(), Store(to).timings()
