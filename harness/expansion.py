@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,14 +73,16 @@ class _Expansion:
 
     def plan(self) -> Plan:
         study, trials = self.study, list[Trial]()
-        trainers = []
         for name, table in study.trainers.items():
-            key = self.key / "trainers" / name
-            trainers.append((self._component(TRAINERS, name, table, key), table, key))
+            self._component(TRAINERS, name, table, self.key / "trainers" / name)
         headlines, used = {}, set[str]()
         for name, table in study.tasks.items():
             key = self.key / "tasks" / name
             task = self._component(TASKS, name, table, key)
+            trainers = [
+                (self._component(TRAINERS, trainer, settings, at), settings, at)
+                for trainer, settings, at in self._trainers(table, key / "trainers")
+            ]
             metrics = self._metrics(task, table, key)
             used.update(metric.name for metric in metrics)
             headlines[name] = self._headline(metrics, key)
@@ -124,6 +126,22 @@ class _Expansion:
                 problem = f"no task of this study uses metric {name!r}{suggestion(name, used)}"
                 raise (self.key / "evaluation" / "metrics").error(problem)
         return Plan(study, tuple(trials), headlines)
+
+    def _trainers(self, table: Table, key: Key) -> Iterator[tuple[str, Table, Key]]:
+        """The trainers of a task: name, settings with the task's own on top, and where these are."""
+        own = table.get("trainers", {})
+        if not (isinstance(own, Mapping) and all(isinstance(value, Mapping) for value in own.values())):
+            raise key.error("must have a table of settings for each trainer that it changes")
+        for name in own:
+            if name not in self.study.trainers:
+                raise (key / name).error(f"is no trainer of this study{suggestion(name, self.study.trainers)}")
+        for name, settings in self.study.trainers.items():
+            if name not in own:
+                yield name, settings, self.key / "trainers" / name
+            elif "use" in own[name]:
+                raise (key / name / "use").error("must not be changed: one row of the leaderboard is one method")
+            else:
+                yield name, _merged(settings, own[name]), key / name
 
     def _component(self, registry: Registry[Any], name: str, table: Table, key: Key) -> Component:
         """Load the class behind a table, and fill in its settings."""

@@ -124,7 +124,7 @@ TASKS: Registry[Task] = Registry(
         "text": "tasks.text:Text",
         "language": "tasks.language:LanguageTask",
     },
-    reserved=("use", "model", "budget", "optimization", "resources", "decoders", "metrics"),
+    reserved=("use", "model", "budget", "optimization", "resources", "decoders", "metrics", "trainers"),
 )
 METRICS: Registry[Metric] = Registry(
     "metric",

@@ -1,4 +1,5 @@
 import itertools
+import re
 import shutil
 
 import pytest
@@ -145,6 +146,25 @@ def test_tables_of_a_task_and_of_a_trainer_override_the_study():
     assert [metric.name for metric in trial.metrics] == ["accuracy"]
 
 
+def test_a_task_may_change_what_a_trainer_is_set_to():
+    tasks = {
+        "letters": {"use": toy("Letters"), "optimization": {"learning_rate": 0.2}},
+        "words": {
+            "use": toy("Letters"),
+            "optimization": {"learning_rate": 0.2},
+            "trainers": {"shift": {"scale": 3.0, "optimization": {"batch_size": 5}}},
+        },
+    }
+    trainers = {"pretrained": {}, "shift": {"use": toy("Shift"), "optimization": {"learning_rate": 0.3}}}
+    found = {(each.task.name, each.trainer.name): each for each in trials(seeds=1, tasks=tasks, trainers=trainers)}
+    assert found["letters", "shift"].trainer.settings["scale"] == 0.1
+    assert found["words", "shift"].trainer.settings["scale"] == 3.0
+    sizes = {key: (each.optimization["learning_rate"], each.optimization["batch_size"]) for key, each in found.items()}
+    assert sizes["letters", "shift"] == (0.3, 32)
+    assert sizes["words", "shift"] == (0.3, 5)
+    assert sizes["words", "pretrained"] == sizes["letters", "pretrained"] == (0.2, 32)
+
+
 def test_another_source_of_the_model_replaces_the_study_s():
     trial = trials(tasks={"letters": {"use": toy("Letters"), "model": {"hub": "some/model"}}})[0]
     assert (trial.model["fresh"], trial.model["hub"]) == (None, "some/model")
@@ -173,6 +193,22 @@ def test_settings_of_a_metric_come_from_the_metric_then_the_task_s_list_then_the
     )
     (mauve,) = plan(study).trials[0].metrics
     assert (mauve.settings["clusterings"], mauve.settings["scaling"], mauve.settings["max_tokens"]) == (2, 3.0, 64)
+
+
+@pytest.mark.parametrize(
+    ("trainers", "message"),
+    [
+        (["shift"], "tasks.letters.trainers: must have a table"),
+        ({"shift": 3}, "tasks.letters.trainers: must have a table"),
+        ({"shfit": {}}, "tasks.letters.trainers.shfit: is no trainer of this study; did you mean 'shift'"),
+        ({"shift": {"use": "mle"}}, "tasks.letters.trainers.shift.use: must not be changed"),
+        ({"shift": {"scael": 1.0}}, "tasks.letters.trainers.shift.scael"),
+        ({"shift": {"optimization": {"rate": 1.0}}}, "tasks.letters.trainers.shift.optimization.rate"),
+    ],
+)
+def test_what_a_task_cannot_change_of_a_trainer_is_said(trainers, message):
+    with pytest.raises(StudyError, match=re.escape(message)):
+        plan(small_study(tasks={"letters": {"use": toy("Letters"), "trainers": trainers}}))
 
 
 def test_headlines_are_the_first_number_of_each_metric():
