@@ -35,7 +35,7 @@ class Block:
 
 def blocks(page: str) -> list[Block]:
     """All fenced blocks of a page."""
-    fences = re.finditer(r"(?:^`([\w.]+)`[^\n]*:\n\n)?^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    fences = re.finditer(r"(?:^`(\w+\.\w+)`[^\n]*:\n\n)?^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     return [Block(each[2], page[: each.start(3)].count("\n") + 1, each[3], each[1] or "") for each in fences]
 
 
