@@ -82,6 +82,12 @@ def run(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the study, a.b=c.")
     ] = None,
+    trainers: Annotated[
+        list[str] | None, typer.Option("--trainer", metavar="NAME", help="Only this trainer; may be repeated.")
+    ] = None,
+    tasks: Annotated[
+        list[str] | None, typer.Option("--task", metavar="NAME", help="Only this task; may be repeated.")
+    ] = None,
     report_to: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Report while trials run: tensorboard, trackio, wandb; may be repeated."),
@@ -103,7 +109,7 @@ def run(
 
     if flops_per_second is not None and not cost:
         raise HarnessError("--flops-per-second: only a plan has hours to work out: add --plan")
-    planned = plan(study, overrides or ())
+    planned = plan(study, overrides or ()).only(trainers or (), tasks or ())
     if dry_run:
         from harness.overview import overview
 

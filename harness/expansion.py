@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.broken import warn_of_malformed
-from harness.errors import RegistryError, suggestion
+from harness.errors import RegistryError, RequestError, suggestion
 from harness.provenance import library_versions
 from harness.registry import METRICS, TASKS, TRAINERS, Registry
 from harness.study import Resources, Study, home, load_study
@@ -35,6 +35,21 @@ class Plan:
     study: Study
     trials: tuple[Trial, ...]
     headlines: dict[str, list[str]]
+
+    def only(self, trainers: Sequence[str] = (), tasks: Sequence[str] = ()) -> Plan:
+        """The trials of some trainers and tasks; an empty list leaves all.
+
+        Raises:
+            RequestError: if the study has no trainer or task of a name.
+        """
+        for names, known in ((trainers, self.study.trainers), (tasks, self.study.tasks)):
+            for name in names:
+                if name not in known:
+                    raise RequestError(f"study {self.study.name!r} has no {name!r}{suggestion(name, known)}")
+        wanted = trainers or self.study.trainers, tasks or self.study.tasks
+        kept = tuple(each for each in self.trials if each.trainer.name in wanted[0] and each.task.name in wanted[1])
+        headlines = {name: numbers for name, numbers in self.headlines.items() if name in wanted[1]}
+        return replace(self, trials=kept, headlines=headlines)
 
 
 def plan(study: str | Path | Study, overrides: Iterable[str] = ()) -> Plan:

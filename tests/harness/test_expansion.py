@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_studies import TOYS, small_study, toy
 
-from harness.errors import StudyError
+from harness.errors import RequestError, StudyError
 from harness.expansion import _merged, plan
 from harness.study import bundled_studies
 
@@ -163,6 +163,22 @@ def test_a_task_may_change_what_a_trainer_is_set_to():
     assert sizes["letters", "shift"] == (0.3, 32)
     assert sizes["words", "shift"] == (0.3, 5)
     assert sizes["words", "pretrained"] == sizes["letters", "pretrained"] == (0.2, 32)
+
+
+def test_some_trainers_and_tasks_of_a_plan():
+    planned = plan(small_study(tasks={"letters": {"use": toy("Letters")}, "words": {"use": toy("Letters")}}))
+    some = planned.only(["shift"], ["words"])
+    assert [(each.trainer.name, each.task.name, each.seed) for each in some.trials] == [
+        ("shift", "words", 0),
+        ("shift", "words", 1),
+    ]
+    assert {trial.identity for trial in some.trials} < {trial.identity for trial in planned.trials}
+    assert list(some.headlines) == ["words"]
+    assert planned.only() == planned
+    assert len(planned.only(tasks=["letters"]).trials) == 4
+    for names in ({"trainers": ["shfit"]}, {"tasks": ["shift"]}):
+        with pytest.raises(RequestError, match="study 'small' has no"):
+            planned.only(**names)
 
 
 def test_another_source_of_the_model_replaces_the_study_s():
