@@ -1,0 +1,122 @@
+"""Choose the settings of the reference study: as many tries for every trainer, judged on validation.
+
+    python results/reference/tune.py [--tasks language arithmetic text] [--workers 2]
+
+A try is a point drawn for all trainers of a task alike: learning rate and weight decay, and what each method has beside
+them, so that methods that share a setting share its values. Every try is run under two seeds that the reference
+study does not use. What is judged is never what the reference study is judged on: validation examples, and for
+``language``, whose numbers are exact, another language. The best mean wins. Results land in results/tuning-TASK, and
+running it again goes on; ``tries.csv`` beside this file has every try, and ``chosen.toml`` the winners.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import qmc
+
+import harness
+from harness.study import Evaluation, Study, load_study
+
+HERE = Path(__file__).parent
+TRIES = 8
+SEEDS = (1000, 1001)
+OBJECTIVES = {"language": ("kl_forward", False), "arithmetic": ("accuracy", True), "text": ("mauve", True)}
+"""The number that decides, and whether more of it is better."""
+KINDS = {
+    "language": ("uniform", "unigram", "policy"),
+    "arithmetic": ("uniform", "task", "policy"),
+    "text": ("uniform", "unigram", "policy"),
+}
+LEVELS = ("logits", "head")
+RANGES = {
+    "learning_rate": (2e-3, 2e-2),
+    "weight_decay": (0.01, 0.5),
+    "unlikelihood": (0.01, 1.0),
+    "noise": (0.01, 0.3),
+    "alpha": (0.002, 0.4),
+}
+OWN = {
+    "mle": (),
+    "unlikelihood": ("unlikelihood",),
+    "behavioral_cloning": ("noise", "noise_kind"),
+    "sequence_match": ("alpha", "levels"),
+    "sequence_match_backspace": ("noise", "noise_kind", "alpha", "levels"),
+}
+"""Which coordinates of a point a trainer has, beside those of the optimiser."""
+
+
+def points(task: str) -> list[dict[str, Any]]:
+    """The points of a task, spread evenly (Sobol): ranges are logarithmic, choices equally likely."""
+    sobol = qmc.Sobol(len(RANGES) + 2, seed=sorted(OBJECTIVES).index(task))
+    return [_point(task, row) for row in sobol.random(TRIES)]
+
+
+def _point(task: str, row: NDArray[np.float64]) -> dict[str, Any]:
+    *shares, kind, levels = row.tolist()
+    scaled = zip(RANGES.items(), shares, strict=True)
+    return {
+        **{name: float(f"{low * (high / low) ** share:.2g}") for (name, (low, high)), share in scaled},
+        "noise_kind": KINDS[task][int(kind * len(KINDS[task]))],
+        "levels": LEVELS[int(levels * len(LEVELS))],
+    }
+
+
+def settings(trainer: str, point: dict[str, Any]) -> dict[str, Any]:
+    """The table of a trainer in a study, at a point."""
+    own = {"alpha" if name == "unlikelihood" else name: point[name] for name in OWN[trainer]}
+    return {**own, "optimization": {name: point[name] for name in ("learning_rate", "weight_decay")}}
+
+
+def study_of(task: str) -> Study:
+    """The study that tries out everything on one task, sized and measured as the reference study is."""
+    reference, _ = load_study("reference")
+    table = {name: value for name, value in reference.tasks[task].items() if name != "trainers"}
+    trainers = {
+        f"{trainer}.{number}": {**reference.trainers[trainer], "use": trainer, **settings(trainer, point)}
+        for trainer in OWN
+        for number, point in enumerate(points(task))
+    }
+    return replace(
+        reference,
+        name=f"tuning-{task}",
+        seeds=SEEDS,
+        split="validation",
+        decoders={"ancestral": {}},
+        trainers=trainers,
+        tasks={task: {**table, "decoders": ["ancestral"], **({"seed": 1} if task == "language" else {})}},
+        metrics=reference.metrics if task == "text" else {},
+        evaluation=Evaluation(),
+    )
+
+
+def summary(task: str, results: pd.DataFrame) -> pd.DataFrame:
+    """A row per trainer and try, the best first."""
+    metric, higher = OBJECTIVES[task]
+    means = results[results["metric"] == metric].groupby("trainer")["value"].agg(["mean", "min", "max"]).reset_index()
+    names = means["trainer"].str.rsplit(".", n=1, expand=True)
+    rows = means.assign(task=task, trainer=names[0], number=names[1].astype(int), metric=metric)
+    drawn = points(task)
+    rows["settings"] = [str(settings(each["trainer"], drawn[each["number"]])) for each in rows.to_dict("records")]
+    return rows.sort_values(["trainer", "mean"], ascending=[True, not higher], ignore_index=True)
+
+
+def main() -> None:
+    """Run the tries of some tasks, and print them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--tasks", nargs="*", choices=OBJECTIVES, default=list(OBJECTIVES))
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    for task in options.tasks:
+        results = harness.run(study_of(task), HERE.parent / f"tuning-{task}", workers=options.workers)
+        print(summary(task, results).to_string())
+
+
+if __name__ == "__main__":
+    main()
