@@ -63,17 +63,3 @@ def test_a_killed_trial_goes_on_from_its_checkpoint_and_not_from_its_start(llama
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda *a, **k: (steps.append(1), original(*a, **k))[1])
     harness.run(stateful_study(llama), tmp_path)
     assert len(steps) == 2 + 6
-
-
-def test_a_clock_that_jumps_changes_nothing(llama, whole, tmp_path, monkeypatch):
-    """Jumps of the wall clock, forth and far back; elapsed time comes from the monotonic one."""
-    import itertools
-    import time
-
-    jumps = itertools.cycle([0.0, 1e9, -1e9, 4e9])
-    original = time.time
-    monkeypatch.setattr("time.time", lambda: original() + next(jumps))
-    harness.run(stateful_study(llama), tmp_path)
-    equal(tmp_path, whole, stateful_study(llama))
-    seconds = harness.load_results(tmp_path)["seconds"]
-    assert seconds.between(0, 600).all()

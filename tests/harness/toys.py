@@ -274,3 +274,15 @@ class FailsInLaunch(MaximumLikelihood):
                 os.kill(os.getpid(), signal.SIGKILL)
             raise RuntimeError(f"a bug in process {rank}")
         return super().loss(policy, batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchesClock(MaximumLikelihood):
+    """Writes every step and the time on the wall into the file ``STEPS``; ``FAULT=killed`` kills it in the fifth."""
+
+    def loss(self, policy: Policy, batch: Batch) -> Loss:
+        with Path(os.environ["STEPS"]).open("a") as file:
+            file.write(f"{batch.step} {time.time()}\n")
+        if batch.step == 4 and os.environ.get("FAULT") == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(policy, batch)
