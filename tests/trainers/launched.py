@@ -69,6 +69,15 @@ class Watching(MaximumLikelihood):
         return super().loss(policy, batch)
 
 
+@dataclass(frozen=True, kw_only=True)
+class NotANumber(MaximumLikelihood):
+    """Its loss is not finite, in the last process alone."""
+
+    def loss(self, policy: Policy, batch: Batch) -> Loss:
+        loss, processes = super().loss(policy, batch), Processes.present()
+        return replace(loss, total=loss.total * torch.nan) if processes.rank == processes.size - 1 else loss
+
+
 def policy_of(trainer: Trainer, lora: LoraSpec | None = None, seed: int = 0) -> Policy:
     fresh = FreshModel(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, merges=0, alphabet="seen"
@@ -96,8 +105,7 @@ def fit(
     return {"rows": [dict(row) for row in rows], "weights": torch.cat(weights).tolist()}
 
 
-def refusal(**changes: Any) -> str:
-    trainer, seed = MaximumLikelihood(), changes.pop("seed", 0)
+def refusal(trainer: Trainer = TRAINERS["mle"], seed: int = 0, **changes: Any) -> str:
     try:
         fit(trainer, policy_of(trainer, seed=seed), **changes)
     except Exception as error:
@@ -115,6 +123,24 @@ def summed(processes: Processes) -> list[float | None]:
     return [None if each.grad is None else float(each.grad) for each in parameters]
 
 
+def total(processes: Processes) -> tuple[int, dict[str, float]]:
+    """Of sums that all have, and of one that the last process alone has."""
+    own = {"last": 5.0} if processes.rank == processes.size - 1 else {}
+    return processes.total(processes.rank + 1, {"all": processes.rank + 1.0, **own})
+
+
+def refusals(processes: Processes) -> dict[str, str]:
+    first, trainer = InMemory(1), TRAINERS["mle"]
+    start = fit(trainer, policy_of(trainer), first)
+    assert start["rows"][0]["learning_rate"] == 0, "the weights after one step are those at the start"
+    return {
+        "small batch": refusal(batch_size=1),
+        "other weights": refusal(seed=processes.rank),
+        "other steps": refusal(checkpoints=first if processes.rank == 0 else None),
+        "loss of one": refusal(NotANumber()),
+    }
+
+
 def all_runs() -> dict[str, Any]:
     runs = {name: fit(trainer, policy_of(trainer)) for name, trainer in TRAINERS.items()}
     trainer = TRAINERS["sequence_match_backspace"]
@@ -124,7 +150,9 @@ def all_runs() -> dict[str, Any]:
     runs["dropout resumed"] = fit(trainer, policy_of(trainer, LoraSpec(rank=4, dropout=0.5)), InMemory(0, kept.kept))
     watching = Watching()
     runs["states"] = {**fit(watching, policy_of(watching)), "states": watching.states}
-    runs["late"] = fit(TRAINERS["mle"], policy_of(TRAINERS["mle"]), late=1e6 * Processes.present().rank)
+    trainer, rank = TRAINERS["mle"], Processes.present().rank
+    runs["others late"] = fit(trainer, policy_of(trainer), late=1e6 * rank)
+    runs["first late"] = fit(trainer, policy_of(trainer), late=1e6 * (rank == 0))
     return runs
 
 
@@ -135,8 +163,9 @@ def main(out: Path) -> None:
     found = {
         "size": processes.size,
         "summed": summed(processes),
+        "total": total(processes),
         "runs": all_runs(),
-        "refusals": {"small batch": refusal(batch_size=1), "other weights": refusal(seed=processes.rank)},
+        "refusals": refusals(processes),
     }
     (out / f"{processes.rank}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()

@@ -64,6 +64,10 @@ def test_a_gradient_that_one_process_lacks_is_summed_and_one_that_all_lack_stays
     assert [found["summed"] for found in launch] == [[3.0, 5.0, None]] * 2
 
 
+def test_counts_and_sums_are_added_up_and_a_process_may_lack_some(launch: list[Runs]) -> None:
+    assert [found["total"] for found in launch] == [[3, {"all": 3.0, "last": 5.0}]] * 2
+
+
 def test_every_process_has_random_numbers_of_its_own_and_the_first_those_of_one(
     launch: list[Runs], alone: Runs
 ) -> None:
@@ -74,7 +78,8 @@ def test_every_process_has_random_numbers_of_its_own_and_the_first_those_of_one(
 
 
 def test_the_clock_of_the_first_process_ends_training(launch: list[Runs]) -> None:
-    assert [len(found["runs"]["late"]["rows"]) for found in launch] == [STEPS, STEPS]
+    assert [len(found["runs"]["others late"]["rows"]) for found in launch] == [STEPS, STEPS]
+    assert [len(found["runs"]["first late"]["rows"]) for found in launch] == [0, 0]
 
 
 def test_dropout_differs_between_processes_and_their_weights_do_not(launch: list[Runs], alone: Runs) -> None:
@@ -94,6 +99,13 @@ def test_a_launch_goes_on_from_a_snapshot_to_the_same_bits(launch: list[Runs], a
 
 def test_a_batch_that_is_too_small_and_processes_that_differ_are_refused(launch: list[Runs]) -> None:
     for found in launch:
-        small, other = found["refusals"]["small batch"], found["refusals"]["other weights"]
-        assert small.startswith("TrainerError: a batch of 1 cannot be split into 1 micro-batches for each of 2 proc")
-        assert other.startswith("TrainerError: the processes do not start from the same state")
+        refusals = found["refusals"]
+        small = "TrainerError: a batch of 1 cannot be split into 1 micro-batches for each of 2 proc"
+        assert refusals["small batch"].startswith(small)
+        for name in ("other weights", "other steps"):
+            assert refusals[name].startswith("TrainerError: the processes do not start from the same state"), name
+
+
+def test_a_loss_of_one_process_that_is_not_finite_is_an_error_in_all(launch: list[Runs]) -> None:
+    for found in launch:
+        assert found["refusals"]["loss of one"] == "TrainerError: the loss is nan at step 0: lower the learning rate"
