@@ -33,6 +33,7 @@ FOR_EVER = timedelta(days=30)
 """The others wait for the leader while it measures, however long that takes."""
 GRACE = timedelta(seconds=20)
 """After a failure the others must have failed too by then, or they are stuck in the middle of a step."""
+_DONE, _FAILED = "done", "failed"
 _SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -90,21 +91,26 @@ class Launch:
             problem: traceback of its failure.
 
         Raises:
-            StudyError: if it failed and the others did not.
+            StudyError: if it failed and the others did not; the leader may fail alone, in what it alone does.
         """
         self._trials += 1
         keys = [f"{self._trials}/{rank}" for rank in range(self.processes.size)]
-        self._meeting.set(keys[self.processes.rank], "")
+        self._meeting.set(keys[self.processes.rank], _DONE if problem is None else _FAILED)
         try:
             self._meeting.wait(keys, FOR_EVER if problem is None else GRACE)
         except Exception as error:
             if problem is None:
                 raise
-            sys.stderr.write(problem)
-            raise StudyError(
-                f"{trial.label} failed in process {self.processes.rank} and not in all of them, so that this launch "
-                "cannot go on: mend it (see above) and launch again; finished trials are kept"
-            ) from error
+            raise self._alone(trial, problem) from error
+        if problem is not None and self._meeting.get(keys[0]).decode() == _DONE:
+            raise self._alone(trial, problem)
+
+    def _alone(self, trial: Trial, problem: str) -> StudyError:
+        sys.stderr.write(problem)
+        return StudyError(
+            f"{trial.label} failed in process {self.processes.rank} and not in all of them, so that this launch "
+            "cannot go on: mend it (see above) and launch again; finished trials are kept"
+        )
 
 
 def launched() -> bool:

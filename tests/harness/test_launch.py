@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from launches import torchrun
 from small_studies import small_study, small_tables, to_toml, toy
+from torch import distributed
 
 import harness
 from harness.errors import StudyError
 
 FRESH = {**small_tables()["model"]["fresh"], "max_position_embeddings": 64}
+PLACE = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
 TRAINING: dict[str, Any] = {
     "seeds": 1,
     "model": {"fresh": FRESH},
@@ -39,16 +40,8 @@ def launched(
     """Run a study as a user would, in processes on the CPUs of this machine."""
     file = out.with_suffix(".toml")
     file.write_text(to_toml(study))
-    torchrun = ["torch.distributed.run", "--nnodes=1", f"--nproc-per-node={processes}"]
-    endpoint = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
-    on_cpu = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(
-        [sys.executable, "-m", *torchrun, *endpoint, "-m", "harness", "run", str(file), "--out", str(out), *arguments],
-        env={**os.environ, **on_cpu, "FAULT": fault, **variables},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    run = ["-m", "harness", "run", str(file), "--out", str(out), *arguments]
+    return torchrun(*run, processes=processes, FAULT=fault, **variables)
 
 
 def curve(out: Path, trainer: str) -> pd.DataFrame:
@@ -105,9 +98,20 @@ def test_a_process_that_fails_alone_ends_the_launch_and_the_next_goes_on(tmp_pat
 def test_what_a_launch_cannot_do_is_refused_before_anything_is_joined_or_written(
     workers: int, variables: dict[str, str], error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-    for name, value in {**place, **variables}.items():
+    for name, value in {**PLACE, **variables}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(StudyError, match=error):
         harness.run(small_study(), tmp_path / "results", workers=workers)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_process_group_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in PLACE.items():
+        monkeypatch.setenv(name, value)
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        with pytest.raises(StudyError, match="initialised already: a launch of seqmatch makes its own process group"):
+            harness.run(small_study(), tmp_path / "results")
+    finally:
+        distributed.destroy_process_group()
     assert not (tmp_path / "results").exists()
