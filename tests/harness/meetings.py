@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,14 +23,15 @@ from harness import launch
 from harness.errors import StudyError
 from harness.expansion import plan
 from harness.launch import Launch
+from harness.trial import Trial
 from metrics.base import KnownAnswer, Metric, MetricContext, Value
 from trainers.base import Budget, Context
 from trainers.mle import MaximumLikelihood
 from trainers.policy import Policy
 
-PATIENCE = 1.0
+PATIENCE = 2.0
 """Seconds, after a failure."""
-LATE = 3.0
+LATE = 4.0
 STUDY = small_study(
     seeds=1,
     budget={"steps": 4},
@@ -77,12 +79,12 @@ class OneMeasures(Metric):
         return []
 
 
-def meeting(together: Launch, problem: str | None = None, late: float = 0) -> dict[str, Any]:
+def meeting(together: Launch, trial: Trial, problem: str | None = None, late: float = 0) -> dict[str, Any]:
     """Meet, the first process so many seconds late; what it came to, and how long that took."""
     time.sleep(late if together.leads else 0)
     started, error = time.monotonic(), ""
     try:
-        together.meet(plan(STUDY).trials[0], problem)
+        together.meet(trial, problem)
     except StudyError as raised:
         error = str(raised)
     return {"seconds": time.monotonic() - started, "error": error}
@@ -93,17 +95,19 @@ def main(out: Path) -> None:
     launch.GRACE = timedelta(seconds=PATIENCE)
     together = launch.launch()
     assert together is not None
-    alone = "the traceback" if rank() else None
-    group = torch.distributed.group.WORLD
+    meet = partial(meeting, together, plan(STUDY).trials[0])
+    problem = "the traceback"
+    first, other = (problem, None) if together.leads else (None, problem)
+    group = torch.distributed.distributed_c10d._get_default_group()
     found = {
         "days": group._get_backend(torch.device("cpu")).options._timeout.days,
         "announced": together.announced(f"said by {rank()}"),
-        "late": [meeting(together, late=LATE) for _ in range(2)],
-        "all failed": meeting(together, "the traceback"),
-        "first failed": meeting(together, None if rank() else "the traceback"),
+        "late": [meet(late=LATE) for _ in range(2)],
+        "all failed": meet(problem),
+        "first failed": meet(first),
         "table": harness.run(STUDY, out / "results", report_to=["tensorboard"]).to_json(),
-        "other failed": meeting(together, alone),
-        "other failed and first stuck": meeting(together, alone, late=LATE),
+        "other failed": meet(other),
+        "other failed and first stuck": meet(other, late=LATE),
     }
     (out / f"{rank()}.json").write_text(json.dumps(found))
 
