@@ -12,10 +12,12 @@ def torchrun(*arguments: str, processes: int = 2, **variables: str) -> subproces
     command = ["torch.distributed.run", "--nnodes=1", f"--nproc-per-node={processes}"]
     endpoint = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
     on_cpu = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(
-        [sys.executable, "-m", *command, *endpoint, *arguments],
-        env={**os.environ, **on_cpu, **variables},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    whole = [sys.executable, "-m", *command, *endpoint, *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(whole, env={**os.environ, **on_cpu, **variables}, stdout=pipe, stderr=pipe, text=True) as run:
+        try:
+            output, errors = run.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            run.terminate()  # its processes end with it, which they do not if it is killed
+            raise AssertionError(f"the launch does not end: {run.communicate()[1]}") from None
+    return subprocess.CompletedProcess(whole, run.returncode, output, errors)
