@@ -22,6 +22,7 @@ def launched(out: Path, processes: int) -> list[Runs]:
     torchrun = ["torch.distributed.run", "--nnodes=1", f"--nproc-per-node={processes}"]
     endpoint = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0"]
     on_cpu = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)}
+    on_cpu["ACCELERATE_USE_CPU"] = "true"  # else accelerate sees one process here, and all of them on GPUs alone
     run = subprocess.run(
         [sys.executable, "-m", *torchrun, *endpoint, str(SCRIPT), str(out)],
         env={**os.environ, **on_cpu},
