@@ -3,7 +3,7 @@ PYTHON ?= python3
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
 
-.PHONY: setup leaderboard test test-all lint bench
+.PHONY: setup leaderboard test test-all lint bench reference docs
 
 setup: .venv/.ready
 
@@ -28,6 +28,19 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The project's own results: see results/reference/README.md. Finished trials are not run again.
+REFERENCE := main noise regimes grid smollm2
+reference: setup
+	for part in $(REFERENCE); do \
+	  $(BIN)/seqmatch run reference_$$part --workers $(WORKERS) && \
+	  $(BIN)/seqmatch publish results/reference_$$part results/reference/$$part || exit 1; \
+	done
+
+# Pictures of the pages, from results/quick and results/reference.
+docs: setup
+	$(BIN)/python docs/screenshots.py results/quick
+	$(BIN)/python docs/results_figures.py
 
 bench: setup
 	$(BIN)/python benchmarks/training.py

@@ -76,7 +76,7 @@ def settings(trainer: str, point: dict[str, Any]) -> dict[str, Any]:
 
 def study_of(task: str) -> Study:
     """The study that tries out everything on one task, sized and measured as the reference study is."""
-    reference, _ = load_study("reference")
+    reference, _ = load_study("reference_main")
     table = {name: value for name, value in reference.tasks[task].items() if name != "trainers"}
     trainers = {
         f"{trainer}.{number}": {**reference.trainers[trainer], "use": trainer, **settings(trainer, point)}
