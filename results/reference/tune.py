@@ -6,12 +6,14 @@ A try is a point drawn for all trainers of a task alike: learning rate and weigh
 them, so that methods that share a setting share its values. Every try is run under two seeds that the reference
 study does not use. What is judged is never what the reference study is judged on: validation examples, and for
 ``language``, whose numbers are exact, another language. The best mean wins. Results land in results/tuning-TASK, and
-running it again goes on; ``tries.csv`` beside this file has every try, and ``chosen.toml`` the winners.
+running it again goes on; ``tries-TASK.csv`` beside this file have every try, the
+best of a trainer first. The winners are in the study.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,7 +105,8 @@ def summary(task: str, results: pd.DataFrame) -> pd.DataFrame:
     names = means["trainer"].str.rsplit(".", n=1, expand=True)
     rows = means.assign(task=task, trainer=names[0], number=names[1].astype(int), metric=metric)
     drawn = points(task)
-    rows["settings"] = [str(settings(each["trainer"], drawn[each["number"]])) for each in rows.to_dict("records")]
+    tried = [settings(each["trainer"], drawn[each["number"]]) for each in rows.to_dict("records")]
+    rows["settings"] = [json.dumps(each) for each in tried]
     return rows.sort_values(["trainer", "mean"], ascending=[True, not higher], ignore_index=True)
 
 
@@ -115,7 +118,9 @@ def main() -> None:
     options = parser.parse_args()
     for task in options.tasks:
         results = harness.run(study_of(task), HERE.parent / f"tuning-{task}", workers=options.workers)
-        print(summary(task, results).to_string())
+        table = summary(task, results)
+        table.to_csv(HERE / f"tries-{task}.csv", index=False, float_format="%.6g")
+        print(table.to_string())
 
 
 if __name__ == "__main__":
