@@ -37,7 +37,7 @@ class Plugin(Generic[T]):
     @property
     def address(self) -> str:
         """A name under which another process, or a study, finds it from any folder."""
-        return self.entry.target if self.entry.distribution == "local file" else self.entry.name
+        return self.entry.recorded
 
     def create(self, **settings: Any) -> T:
         """A new instance, with further settings; assets are resolved, those that defaults name too."""
@@ -52,7 +52,8 @@ def find(registry: Registry[T], name: str, settings: Mapping[str, Any]) -> Plugi
     Raises:
         StudyError: if there is no such plug-in, it cannot be loaded, or a setting is unknown or wrong.
     """
-    found = Plugin(registry.entry(name), registry.load(name), settings)
+    entry = registry.entry(name)
+    found = Plugin(entry, registry.load_entry(entry), settings)
     found.create()
     return found
 

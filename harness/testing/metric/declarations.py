@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import os
 from collections import Counter
 from typing import get_args
 
@@ -62,17 +64,17 @@ def headline_numbers_are_declared(subject: MetricSubject) -> None:
 @METRIC.check()
 def numbers_have_names_of_their_own(subject: MetricSubject) -> None:
     """No other registered metric reports a number of the same name."""
-    for entry in METRICS.entries():
-        if entry.target == subject.plugin.entry.target:
-            continue
+    for name, entry in METRICS.listing().items():
         try:
-            other = METRICS.load(entry.name)
+            other = METRICS.load_entry(entry)
         except RegistryError:
+            continue
+        if _written_at(other) == _written_at(subject.plugin.cls):
             continue
         shared = sorted(set(subject.plugin.cls.values) & set(other.values))
         require(
             not shared,
-            f"{', '.join(shared)} is also a number of metric {entry.name!r}: a study with both could not tell them "
+            f"{', '.join(shared)} is also a number of metric {name!r}: a study with both could not tell them "
             "apart; choose other names",
         )
 
@@ -98,3 +100,8 @@ def columns_and_needs_exist(subject: MetricSubject) -> None:
     require(not wrong, f"needs names {wrong}, and a context has {', '.join(get_args(Need))}")
     least = cls.minimum_n
     require(type(least) is int and least >= 0, f"minimum_n is {least!r}: give a whole number of at least 0")
+
+
+def _written_at(cls: type) -> tuple[str, str]:
+    """Where a class is written: one that is installed and one that is named by its file may be the same."""
+    return os.path.realpath(inspect.getfile(cls)), cls.__qualname__

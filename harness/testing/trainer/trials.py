@@ -29,15 +29,13 @@ STEPS = 4
 
 def study_of(subject: TrainerSubject, **changes: Any) -> Study:
     """Two trials of the trainer, a few steps each."""
-    entry = subject.plugin.entry
-    use = entry.target if entry.distribution == "local file" else entry.name
     tables: dict[str, Any] = {
         "name": "conformance",
         "seeds": 2,
         "model": {"fresh": plain(MODEL)},
         "budget": {"steps": STEPS},
         "optimization": {"batch_size": 4, "log_every": 1, "learning_rate": 1e-2},
-        "trainers": {"subject": {"use": use, **subject.plugin.settings}},
+        "trainers": {"subject": {"use": subject.plugin.address, **subject.plugin.settings}},
         "tasks": {"copying": {"use": TASK}},
     }
     return Study(**{**tables, **changes})
