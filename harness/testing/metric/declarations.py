@@ -56,9 +56,9 @@ def headline_numbers_are_declared(subject: MetricSubject) -> None:
     """What a leaderboard shows, and what needs further real completions, are numbers of the metric."""
     cls = subject.plugin.cls
     for field, names in (("headline", cls.headline), ("needs_real", cls.needs_real)):
+        require(isinstance(names, tuple), f"{field} is a {type(names).__name__}: make it a tuple of names")
         unknown = [name for name in names if name not in cls.values]
         require(not unknown, f"{field} names {unknown}, which values does not declare")
-        require(isinstance(names, tuple), f"{field} is a {type(names).__name__}: make it a tuple of names")
 
 
 @METRIC.check()
@@ -94,6 +94,7 @@ def curves_are_declared_with_labels(subject: MetricSubject) -> None:
 def columns_and_needs_exist(subject: MetricSubject) -> None:
     """The metric reads columns that generations have, and needs what a context can have."""
     cls, known = subject.plugin.cls, list(subject.world.table.columns)
+    require(isinstance(cls.columns, tuple), f"columns is a {type(cls.columns).__name__}: make it a tuple of names")
     unknown = [column for column in cls.columns if column not in known]
     require(not unknown, f"columns names {unknown}, and generations have {', '.join(known)}")
     wrong = sorted(set(cls.needs) - set(get_args(Need)))

@@ -8,7 +8,7 @@ from typing import Any
 from harness.series import collector
 from harness.testing.battery import require, skip
 from harness.testing.metric.battery import METRIC
-from harness.testing.metric.subject import CLOSE, MetricSubject
+from harness.testing.metric.subject import CLOSE, MetricSubject, standard_error
 from metrics.base import MetricError
 
 
@@ -38,7 +38,7 @@ def the_headline_number_is_reported(subject: MetricSubject) -> None:
 def sample_errors_are_not_negative(subject: MetricSubject) -> None:
     """Sample errors are at least 0, or NaN where they are not known."""
     for name, number in subject.ordinary.items():
-        error = getattr(number, "standard_error", math.nan)
+        error = standard_error(number)
         require(
             math.isnan(error) or 0 <= error < math.inf,
             f"the standard_error of {name} is {error}: it is a standard deviation, or NaN where it is not known",

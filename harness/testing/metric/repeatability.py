@@ -15,11 +15,12 @@ import torch
 
 from harness.testing.battery import Tier, require, skip
 from harness.testing.metric.battery import METRIC
-from harness.testing.metric.subject import MetricSubject, differences
+from harness.testing.metric.subject import MetricSubject, differences, standard_error
 from harness.testing.processes import call_in_a_process
 from harness.testing.random_states import seed_all, states, touched
 from harness.testing.subjects import metric_of
 from harness.validation import plain
+from metrics.base import Estimate
 
 
 @METRIC.check()
@@ -82,7 +83,10 @@ def the_policy_is_left_alone(subject: MetricSubject) -> None:
     subject.compute(context=context)
     changed = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, weights[name])]
     require(not changed, f"weights of the policy are changed: {', '.join(changed[:3])}")
-    require(not model.training, "the policy is left in training mode: call eval() where train() was called")
+    require(
+        not any(module.training for module in model.modules()),
+        "the policy is left in training mode: call eval() where train() was called",
+    )
     require(
         [parameter.requires_grad for parameter in model.parameters()] == wanted,
         "requires_grad of the policy's weights is changed: use torch.no_grad() instead",
@@ -119,7 +123,7 @@ def another_process_gives_equal_numbers(subject: MetricSubject) -> None:
     seed = 1 + (os.environ.get("PYTHONHASHSEED") == "1")
     torch.set_num_threads(1)
     there = call_in_a_process(__name__, "numbers", subject.plugin.address, settings, hash_seed=seed)
-    changed = differences(subject.compute(), there)
+    changed = differences(subject.compute(), {name: Estimate(*parts) for name, parts in there.items()})
     require(
         not changed,
         f"in another process, whose PYTHONHASHSEED is {seed}, it reports {changed}: do not iterate over sets of "
@@ -143,11 +147,11 @@ def no_network_is_used(subject: MetricSubject) -> None:
     )
 
 
-def numbers(address: str, settings: str) -> dict[str, float]:
-    """What a metric reports of the ordinary generations, for another process to compare."""
+def numbers(address: str, settings: str) -> dict[str, tuple[float, float]]:
+    """What a metric reports of the ordinary generations, sample errors too, for another process to compare."""
     torch.set_num_threads(1)
     found = MetricSubject(metric_of(address, json.loads(settings))).compute()
-    return {name: float(number) for name, number in found.items()}
+    return {name: (float(number), standard_error(number)) for name, number in found.items()}
 
 
 @contextmanager

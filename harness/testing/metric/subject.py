@@ -95,13 +95,20 @@ class MetricSubject:
 
 
 def differences(first: Mapping[str, float], second: Mapping[str, float], tolerance: float = CLOSE) -> str:
-    """In which numbers two reports differ by more than rounding; empty: in none."""
+    """In which numbers, or sample errors, two reports differ by more than rounding; empty: in none."""
     found = []
     for name in dict.fromkeys([*first, *second]):
         one, other = first.get(name), second.get(name)
         if one is None or other is None or not _close(one, other, tolerance):
             found.append(f"{name} {_plain(one)} and {_plain(other)}")
+        elif not _close(error := standard_error(one), again := standard_error(other), tolerance):
+            found.append(f"the standard_error of {name} {error} and {again}")
     return ", ".join(found)
+
+
+def standard_error(number: float) -> float:
+    """The sample error of a number, NaN where it has none."""
+    return float(getattr(number, "standard_error", math.nan))
 
 
 def _plain(number: float | None) -> str:
@@ -109,7 +116,9 @@ def _plain(number: float | None) -> str:
 
 
 def _close(one: float, other: float, tolerance: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=tolerance)
+    return (math.isnan(one) and math.isnan(other)) or math.isclose(
+        one, other, rel_tol=tolerance, abs_tol=tolerance / 1e3
+    )
 
 
 @lru_cache(maxsize=2)

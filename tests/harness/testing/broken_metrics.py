@@ -118,6 +118,14 @@ class MisspeltHeadline(Fine):
     headline: ClassVar[tuple[str, ...]] = ("letters_right", "leters_wrong")
 
 
+class ListedHeadline(Fine):
+    headline: ClassVar[list[str]] = ["letters_right"]
+
+
+class ListedColumns(Fine):
+    columns: ClassVar[list[str]] = ["completion", "reference"]
+
+
 class Clashes(Fine):
     values: ClassVar[Mapping[str, Value]] = {**Fine.values, "accuracy": Value(True, (0, 1))}
 
@@ -253,6 +261,11 @@ class Unrepeatable(Fine):
         return super().score(generations, context) * (1 - next(calls) * 1e-14)
 
 
+class UnsureOfItsError(Fine):
+    def mean(self, shares: Sequence[float]) -> float:
+        return Estimate(super().mean(shares), 0.1 + next(calls) * 1e-14)
+
+
 class ReadsTheGenerator(Fine):
     def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
         return super().score(generations, context) * (1 - int(np.random.get_state()[1][5]) % 1000 * 1e-14)  # noqa: NPY002
@@ -300,6 +313,11 @@ class UsesPolicy(Fine):
 class LeavesTraining(UsesPolicy):
     def use(self, model: object) -> None:
         model.train()
+
+
+class LeavesALayerTraining(UsesPolicy):
+    def use(self, model: object) -> None:
+        next(model.children()).train()
 
 
 class MovesWeights(UsesPolicy):

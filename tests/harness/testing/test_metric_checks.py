@@ -7,6 +7,7 @@ from outcomes import Broken, beside, failed, outcomes
 
 from harness.testing import MetricTests, Tier, run_checks
 from harness.testing.metric import METRIC
+from harness.testing.metric.subject import differences
 
 FILE = beside(__file__, "broken_metrics.py")
 JOINT = beside(__file__, "broken_joint_metrics.py")
@@ -30,6 +31,8 @@ BROKEN = [
     Broken("TurnedRange", "numbers_are_declared_with_direction_and_range", "range of letters_wrong is from 1 to 0"),
     Broken("NamedDirection", "numbers_are_declared_with_direction_and_range", "of letters_wrong is 'lower'"),
     Broken("MisspeltHeadline", "headline_numbers_are_declared", r"headline names \['leters_wrong'\]"),
+    Broken("ListedHeadline", "headline_numbers_are_declared", "headline is a list: make it a tuple"),
+    Broken("ListedColumns", "columns_and_needs_exist", "columns is a list: make it a tuple"),
     Broken("Clashes", "numbers_have_names_of_their_own", "accuracy is also a number of metric 'accuracy'"),
     Broken("NoLabel", "curves_are_declared_with_labels", "'progress' has no label"),
     Broken("OtherCurve", "curves_keep_to_their_declarations", "'progres' is not declared .* did you mean 'progress'"),
@@ -54,12 +57,19 @@ BROKEN = [
         "RoundsInCache", "the_cache_changes_nothing", "without a cache and with an empty one it reports letters_right"
     ),
     Broken("Unrepeatable", "equal_seeds_give_equal_numbers", "the second time it reports letters_right", BIT_EQUAL),
+    Broken(
+        "UnsureOfItsError",
+        "equal_seeds_give_equal_numbers",
+        "the second time it reports the standard_error of letters_right 0.1",
+        BIT_EQUAL,
+    ),
     Broken("ReadsTheGenerator", "the_global_random_state_has_no_influence", "numpy.random.seed .* it reports letters"),
     Broken("Draws", "the_global_random_state_is_left_alone", "changes the state of random: use"),
     Broken("AddsAColumn", "generations_and_context_are_left_alone", "the table of generations is changed"),
     Broken("TurnsLists", "generations_and_context_are_left_alone", "the table of generations is changed"),
     Broken("SortsExamples", "generations_and_context_are_left_alone", "the examples of the context are changed"),
     Broken("LeavesTraining", "the_policy_is_left_alone", "left in training mode"),
+    Broken("LeavesALayerTraining", "the_policy_is_left_alone", "left in training mode"),
     Broken("MovesWeights", "the_policy_is_left_alone", "weights of the policy are changed: model.embed_tokens.weight"),
     Broken("Freezes", "the_policy_is_left_alone", "requires_grad"),
     Broken("LeavesGradients", "the_policy_is_left_alone", "have gradients afterwards"),
@@ -124,6 +134,12 @@ def test_every_check_has_a_metric_that_fails_it():
 def test_a_metric_that_conforms_passes_every_check(conforming):
     report = run_checks("metric", address(conforming), tier=Tier.FULL if conforming == "Fine" else Tier.QUICK)
     assert report.passed, report.summary
+
+
+def test_rounding_around_zero_is_no_difference_and_a_small_number_is_no_rounding():
+    assert not differences({"skew": 3e-17}, {"skew": -4e-17})
+    assert differences({"skew": 3e-17}, {"skew": -4e-17}, tolerance=0)
+    assert differences({"skew": 1e-6}, {"skew": 1.1e-6}) == "skew 1e-06 and 1.1e-06"
 
 
 def test_as_many_checks_are_asked_for_as_run_for_a_metric_with_nothing_optional():

@@ -28,7 +28,7 @@ class Theirs(Fine):
 @pytest.fixture
 def rivals(site: Path) -> Iterator[None]:
     (site / "theirs.py").write_text(RENAMED)
-    install(site, "rival", "accuracy = theirs:Theirs\nboth = theirs:Theirs", METRICS)
+    install(site, "rival", "accuracy = theirs:Theirs\nalone = theirs:Theirs\nboth = theirs:Theirs", METRICS)
     install(site, "other", "both = theirs:Theirs", METRICS)
     yield
     sys.modules.pop("theirs", None)
