@@ -34,8 +34,9 @@ def steps_end_training(subject: TrainerSubject) -> None:
         spent = subject.fit(budget=Budget(steps=steps)).meter.steps
         require(spent <= steps, f"{spent} steps were taken of a budget of {steps}")
         require(
-            spent or not subject.plugin.cls.learns,
-            f"no step was taken of a budget of {steps}: count each with context.meter.train(tokens)",
+            spent == steps or not subject.plugin.cls.learns,
+            f"only {spent} steps were taken of a budget of {steps}: go on until context.meter.exhausted(budget), and "
+            "count each with context.meter.train(tokens)",
         )
 
 

@@ -132,9 +132,15 @@ def a_batch_is_the_sum_of_its_rows(subject: TrainerSubject) -> None:
 def a_loss_leaves_its_batch_alone(subject: TrainerSubject) -> None:
     """``loss`` changes neither the batch nor the gradients of the weights."""
     bench = Bench(subject)
-    before = {field.name: getattr(bench.batch.data, field.name).clone() for field in fields(Sequences)}
+    lent = [each for each in (bench.batch.data, bench.batch.rollouts) if each is not None]
+    before = [_each(each, lambda _, column: column.clone()) for each in lent]
     bench.loss(bench.batch)
-    names = [name for name, column in before.items() if not torch.equal(column, getattr(bench.batch.data, name))]
+    names = [
+        field.name
+        for field in fields(Sequences)
+        for one, other in zip(before, lent, strict=True)
+        if not torch.equal(getattr(one, field.name), getattr(other, field.name))
+    ]
     require(not names, f"loss() changed {', '.join(names)} of its batch in place: work on a copy")
     moved = [name for name, each in bench.policy.model.named_parameters() if each.grad is not None]
     require(not moved, f"loss() left a gradient on {len(moved)} weights: return the total, the loop calls backward")

@@ -14,6 +14,7 @@ from trainers.behavioral_cloning import BehavioralCloning
 from trainers.mle import MaximumLikelihood
 from trainers.policy import Policy
 from trainers.scores import score
+from trainers.sequence_match import SequenceMatch
 
 
 def cost(policy: Policy, batch: Batch, acts: Tensor) -> Tensor:
@@ -71,6 +72,15 @@ class WritesIntoItsBatch(MaximumLikelihood):
     def loss(self, policy: Policy, batch: Batch) -> Loss:
         loss = super().loss(policy, batch)
         batch.data.step.add_(1)
+        return loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class WritesIntoItsRollouts(SequenceMatch):
+    def loss(self, policy: Policy, batch: Batch) -> Loss:
+        loss = super().loss(policy, batch)
+        if batch.rollouts is not None:
+            batch.rollouts.step.add_(1)
         return loss
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -166,3 +166,9 @@ class DropsLast(Own):
             policy.model.eval()
             return policy
         return super().fit(policy, examples, budget, context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopsShort(Own):
+    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
+        return super().fit(policy, examples, replace(budget, steps=max(1, budget.steps - 1)), context)

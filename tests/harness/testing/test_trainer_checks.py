@@ -85,6 +85,7 @@ BROKEN = [
     broken(
         "steps_end_training", f"{FITS}:OneMore", "2 steps were taken of a budget of 1", "rows_come_every_so_many_steps"
     ),
+    broken("steps_end_training", f"{LOOPS}:StopsShort", "only 4 steps were taken of a budget of 5"),
     broken("tokens_end_training", f"{FITS}:IgnoresTokens", "with a budget of 1 tokens 6 steps were taken; 1 steps"),
     broken("generated_tokens_end_training", f"{FITS}:IgnoresSamples", "6 steps were taken; the first 4 reach it"),
     broken("seconds_end_training", f"{FITS}:LooksAtTheClockOnce", "up after step 2, and 6 steps were taken"),
@@ -155,6 +156,7 @@ BROKEN = [
         MICRO,
     ),
     broken("a_loss_leaves_its_batch_alone", f"{LOSSES}:WritesIntoItsBatch", "changed step of its batch in place"),
+    broken("a_loss_leaves_its_batch_alone", f"{LOSSES}:WritesIntoItsRollouts", "changed step of its batch in place"),
     # masking
     broken("prompts_are_not_trained_on", f"{LOOPS}:TrainsOnPrompts", r"slots \[2\] of a prompt of 4 tokens"),
     broken("padding_is_not_trained_on", f"{LOOPS}:TrainsOnPadding", "mask the labels of the padding", MICRO),
