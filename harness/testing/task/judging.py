@@ -23,7 +23,7 @@ GARBAGE = (
     "(((",
     "-",
     "0",
-    "\ud800".encode("utf-8", "replace").decode(),
+    "\ufffd",
 )
 
 

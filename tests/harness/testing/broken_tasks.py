@@ -154,6 +154,11 @@ class LeakyCorpus(Fine):
         yield from (prompt + completion for prompt, completion in self.pairs("test"))
 
 
+class LeakyCorpusOfShortTexts(LeakyCorpus):
+    def pairs(self, split: str) -> list[tuple[str, str]]:
+        return [(f"{word}\n", word[:2]) for word in self.words(split)]
+
+
 class Unrepeatable(Fine):
     def words(self, split: str, *more: int) -> list[str]:
         return super().words(split, next(calls))
