@@ -38,7 +38,7 @@ def installed(kind: str) -> list[Entry]:
         if not lines:
             continue
         name, version = _identity(distribution)
-        if name not in seen:
+        if name not in seen and _is_first(distribution, name):
             seen |= {name} - {_UNKNOWN}
             found += _entries(kind, lines, name, version, problem, editable=_is_editable(distribution))
     return found
@@ -115,6 +115,14 @@ def _identity(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
         return normalized(distribution.metadata["Name"]), distribution.version
     except Exception:  # what a damaged METADATA raises differs between versions of Python
         return _UNKNOWN, _UNKNOWN
+
+
+def _is_first(distribution: importlib.metadata.Distribution, name: str) -> bool:
+    """Whether Python finds it by its name, and not another one before it on the path that may register nothing."""
+    try:
+        return importlib.metadata.distribution(name).locate_file("") == distribution.locate_file("")
+    except importlib.metadata.PackageNotFoundError:
+        return True
 
 
 def _is_editable(distribution: importlib.metadata.Distribution) -> bool:

@@ -69,6 +69,17 @@ def test_damaged_metadata_hides_nobody(site):
     assert "entry_points.txt is not UTF-8" in problem.problem
 
 
+@pytest.mark.parametrize("group", ["seqmatch.trainers", "seqmatch.tasks"])
+def test_of_two_installs_of_a_distribution_the_first_on_the_path_counts(tmp_path, monkeypatch, group):
+    for name, version, its_group in (("late", "1.0", "seqmatch.trainers"), ("early", "2.0", group)):
+        folder = tmp_path / name
+        folder.mkdir()
+        install(folder, "moved-out", f"{name} = module:Mine", its_group, version)
+        monkeypatch.syspath_prepend(str(folder))
+    expected = {"early": "2.0"} if group == "seqmatch.trainers" else {}
+    assert {name: entry.version for name, entry in found("moved-out").items()} == expected
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"dir_info": {}}', '{"vcs_info": {}}', '{"dir_info": null}'])
 def test_an_origin_that_says_nothing_of_editable_leaves_the_version(site, text):
     (site / "plain_module.py").write_text(TRAINER)
