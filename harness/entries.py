@@ -102,6 +102,8 @@ class Entry:
     def _module(self) -> ModuleType:
         source = self.target.rpartition(":")[0]
         if not source.endswith(".py"):
+            if source not in sys.modules:
+                _imported.pop(source, None)  # of code that was in memory before
             module = importlib.import_module(source)
             _imported.setdefault(source, self.version)
             return module
