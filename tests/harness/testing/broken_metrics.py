@@ -10,6 +10,7 @@ import random
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import ClassVar
@@ -355,6 +356,18 @@ class Connects(Fine):
     def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
         with contextlib.suppress(OSError):
             socket.create_connection(("localhost", 9), timeout=1).close()
+        return super().score(generations, context)
+
+
+@cache
+def fetched() -> None:
+    with contextlib.suppress(OSError):
+        socket.create_connection(("localhost", 9), timeout=1)
+
+
+class ConnectsOnce(Fine):
+    def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
+        fetched()
         return super().score(generations, context)
 
 

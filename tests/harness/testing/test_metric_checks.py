@@ -79,6 +79,7 @@ BROKEN = [
     Broken("Litters", "the_working_directory_does_not_matter", "writes scores.txt into the working directory"),
     Broken("Hashes", "another_process_gives_equal_numbers", "PYTHONHASHSEED is 1, it reports letters_right"),
     Broken("Connects", "no_network_is_used", "connects to localhost"),
+    Broken("ConnectsOnce", "no_network_is_used", "connects to localhost"),
     Broken("MeasuresFew", "too_few_generations_are_an_error", "4 generations are measured, and minimum_n is 5"),
     Broken("SaysLittle", "too_few_generations_are_an_error", "names not both numbers: 'too few'"),
     Broken("MissesColumns", "a_missing_column_is_an_error", "without the column 'completion': it raises KeyError"),
