@@ -125,8 +125,8 @@ def the_meter_advances_step_by_step(subject: TrainerSubject) -> None:
         )
         require(
             math.isfinite(clocks.flops) and clocks.flops > before.flops,
-            f"at step {clocks.steps} the FLOPs went from {before.flops} to {clocks.flops}: set "
-            "context.meter.parameters to policy.parameters before training",
+            f"at step {clocks.steps} the FLOPs went from {before.flops} to {clocks.flops}: leave "
+            "context.meter.parameters and .flops to the meter",
         )
         before = clocks
 

@@ -140,19 +140,21 @@ class TrainerSubject:
             examples: the words if not given.
             policy: a fresh one if not given.
             trainer: a new one if not given.
-            meter: a new one if not given.
+            meter: a new one if not given; it counts the FLOPs of the policy, as that of a trial does.
             evaluate: called with the policy too, where the trainer asks for a measurement.
             **context: ``seeds`` of all axes, those of seed 0 if not given; and fields of ``Optimization``: 4 examples a
                 step and a row of the curve for every step if not given.
         """
         rows, evaluated, clocks = list[dict[str, float]](), list[int](), meter or Meter()
+        given = policy or self.policy()
+        clocks.parameters = given.parameters
 
         def measure(policy: Policy) -> None:
             evaluated.append(clocks.steps)
             evaluate(policy)
 
         trained = (trainer or self.trainer()).fit(
-            policy or self.policy(),
+            given,
             self.examples() if examples is None else examples,
             budget or Budget(steps=4),
             self.context(meter=clocks, report=lambda row: rows.append(dict(row)), evaluate=measure, **context),

@@ -73,7 +73,6 @@ class Own(Trainer):
         if not data:
             raise TrainerError("there are no examples")
         meter, settings = context.meter, context.optimization
-        meter.parameters = policy.parameters
         trainable = [each for each in policy.model.parameters() if each.requires_grad]
         optimizer = torch.optim.AdamW(trainable, lr=settings.learning_rate, betas=(self.beta, 0.999))
         policy.model.train()
