@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import StoreError
+from harness.mirror import Mirror
 from harness.provenance import source_digest
 from harness.writing import write_file, writing
 
@@ -65,6 +67,15 @@ class CheckpointFile:
         with writing(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_file(self.path, lambda path: save_file(dict(snapshot.tensors), path, metadata))
+        self._push()
+
+    def _push(self) -> None:
+        """Keep it at the URL of a mirror too; training goes on where that fails: only another machine would need it."""
+        if mirror := Mirror.of(self.path.parent.parent):
+            try:
+                mirror.push(self.path)
+            except StoreError as error:
+                self.note(f"warning: another machine could not go on from this checkpoint: {error}")
 
     def load(self) -> Snapshot | None:
         """Read the file.

@@ -66,7 +66,9 @@ class EngineName(enum.StrEnum):
 @app.command()
 def run(
     study: Annotated[str, typer.Argument(help="A bundled study by name, or a TOML file.")],
-    out: Annotated[Path | None, typer.Option(help="Results folder; results/NAME if not given.")] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="Results folder, or its URL; results/NAME if not given.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes of this machine; without them trials run in this one.")
     ] = None,
@@ -121,7 +123,7 @@ def run(
         sys.stdout.write(costs(planned, device(flops_per_second)))
     if dry_run or cost:
         return
-    out = out or Path("results") / planned.study.name
+    out = out or str(Path("results") / planned.study.name)
     chosen = choose(engine.value, workers, ray_address)
     try:
         results = run_plan(planned, out, chosen, report_to or ())
@@ -131,10 +133,10 @@ def run(
     together = launch()
     if together and not together.leads:
         return
-    store = Store(out)
+    store = Store.at(out)
     _show(results, store.study()["headlines"])
     times = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in store.timings().items())
-    page = f"seqmatch leaderboard {shlex.quote(str(out))}"
+    page = f"seqmatch leaderboard {shlex.quote(out)}"
     sys.stdout.write(f"Time over all trials: {times}.\nResults are in {out}; as a page: {page}\n")
     if (results["status"] != "finished").any():
         raise typer.Exit(1)
@@ -194,7 +196,7 @@ def list_names(
 
 @app.command()
 def leaderboard(
-    folder: Annotated[Path, typer.Argument(help="Results folder of a run.")],
+    folder: Annotated[str, typer.Argument(help="Results folder of a run, or its URL.")],
     out: Annotated[Path | None, typer.Option(help="The page; leaderboard.html in the folder if not given.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables as markdown too, to this file.")] = None,
     samples: Annotated[
@@ -210,19 +212,22 @@ def leaderboard(
     """Print the leaderboard of a results folder, and write it as one HTML file that opens from disk."""
     from harness.leaderboard.page import write_leaderboard
     from harness.leaderboard.reading import read_tables
+    from harness.places import opened
     from harness.store import Store
 
-    store, page = Store(folder), out or folder / "leaderboard.html"
+    store = Store(opened(folder))
+    page = out or store.out / "leaderboard.html"
     tables = read_tables(store, baseline, at)
     write_leaderboard(store, tables, page, markdown, samples)
+    beside = None if out else store.push(page)
     _show(tables.results, store.study()["headlines"])
-    for line in filter(None, (tables.note, f"The page is {page}.")):
+    for line in filter(None, (tables.note, f"The page is {page}.", beside and f"It is {beside} too.")):
         sys.stdout.write(f"{line}\n")
 
 
 @app.command()
 def compare(
-    source: Annotated[Path, typer.Argument(help="Results folder of a run, or a long table (.parquet or .csv).")],
+    source: Annotated[str, typer.Argument(help="Results folder of a run, or a long table (.parquet or .csv).")],
     baseline: Annotated[
         str | None, typer.Option(help="Trainer to compare with; mle if there is one, else the first.")
     ] = None,
@@ -252,9 +257,9 @@ def compare(
 @app.command()
 def reproduce(
     trial: Annotated[str, typer.Argument(help="Label of a trial, or how its label or identity begins.")],
-    results: Annotated[Path, typer.Option(help="The run or publication that it is in.")] = Path(
-        "results/reference/main"
-    ),
+    results: Annotated[
+        str, typer.Option(metavar="PLACE", help="The run or publication that it is in, or its URL.")
+    ] = "results/reference/main",
     tolerance: Annotated[float, typer.Option(help="Relative difference that counts as close.")] = 0.05,
 ) -> None:
     """Run one trial again and compare its numbers with those on record: exit code 1 if one is different."""
@@ -268,7 +273,7 @@ def reproduce(
 
 @app.command()
 def publish(
-    folder: Annotated[Path, typer.Argument(help="Results folder of a run that is finished.")],
+    folder: Annotated[str, typer.Argument(help="Results folder of a run that is finished, or its URL.")],
     to: Annotated[Path, typer.Argument(help="Folder of the publication.")],
 ) -> None:
     """Write the tables, provenance and page of a run without its bulk, small enough to commit."""
@@ -280,7 +285,7 @@ def publish(
 
 @app.command()
 def measure(
-    folder: Annotated[Path, typer.Argument(help="Results folder of a run.")],
+    folder: Annotated[str, typer.Argument(help="Results folder of a run, or its URL.")],
     metric: Annotated[str, typer.Option(help="A metric by name, or path/to/file.py:Class.")],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the metric, a.b=c.")
@@ -288,6 +293,7 @@ def measure(
 ) -> None:
     """Measure the finished trials of a results folder again, from their stored generations."""
     from harness.leaderboard.differences import differences
+    from harness.places import place_of
     from harness.remeasuring import remeasure
 
     found = remeasure(folder, metric, overrides or ())
@@ -296,17 +302,17 @@ def measure(
         _print(differences(found.differences))
     for note in found.notes:
         sys.stdout.write(f"{note}\n")
-    sys.stdout.write(f"Values are in {found.path}.\n")
-    if found.differences is not None:
-        sys.stdout.write(f"Differences are in {found.differences_path}.\n")
+    sys.stdout.write(f"Values are in {place_of(found.path)}.\n")
+    if found.differences_path is not None:
+        sys.stdout.write(f"Differences are in {place_of(found.differences_path)}.\n")
     if (found.table["status"] != "finished").any():
         raise typer.Exit(1)
 
 
 @app.command("gate")
 def judge(
-    folder: Annotated[Path, typer.Argument(help="Results of the candidate: a folder, or its results.parquet or .csv.")],
-    baseline: Annotated[Path, typer.Option(help="Results of the baseline, likewise.")],
+    folder: Annotated[str, typer.Argument(help="Results of the candidate: a folder, or its results.parquet or .csv.")],
+    baseline: Annotated[str, typer.Option(help="Results of the baseline, likewise.")],
     margins: Annotated[
         list[str] | None,
         typer.Option("--margin", metavar="METRIC=VALUE", help="What may be lost: 0.02, or 5% of the baseline's mean."),

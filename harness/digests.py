@@ -16,7 +16,7 @@ RECORD = "trial.json"
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in a folder and below, by its path in there."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
+    return {path.relative_to(folder).as_posix(): digest(path) for path in files}
 
 
 def verify(path: Path, folder: Path) -> None:
@@ -40,15 +40,16 @@ def verify(path: Path, folder: Path) -> None:
     except (OSError, ValueError, AttributeError) as error:
         raise StoreError(f"{record} cannot be read ({error}): {advice}") from error
     name = path.relative_to(folder).as_posix()
-    for file, digest in recorded.items():
+    for file, expected in recorded.items():
         if file == name or file.startswith(f"{name}/"):
             found = folder / file
             if not found.is_file():
                 raise StoreError(f"{found} cannot be read (it is missing): {advice}")
-            if _digest(found) != digest:
+            if digest(found) != expected:
                 raise StoreError(f"{found} cannot be read (it is damaged or was edited): {advice}")
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,8 @@ from harness.engines.serial import Serial
 from harness.errors import StoreError, StudyError
 from harness.execution import execute
 from harness.expansion import Plan, plan
-from harness.launch import Launch, launch, launched
+from harness.launch import Launch, launch, launched, on_one_machine
+from harness.places import mirror_at
 from harness.preflight import check_trials, check_writable
 from harness.progress import Display, Event, Reporter, display, quiet
 from harness.provenance import source_digest
@@ -46,7 +47,7 @@ def run(
 
     Args:
         study: name of a bundled study, path of a TOML file, or a study.
-        out: results folder.
+        out: results folder, or its URL.
         workers: processes; 1 runs in this one. Results do not depend on it.
         engine: runs the trials instead of ``workers``: ``harness.engines.ray.Ray(address)`` on a cluster.
         overrides: ``a.b=c``, see ``load_study``.
@@ -61,20 +62,23 @@ def run(
         StoreError: if the results folder cannot be read or written.
         RequestError: if a tracker is unknown or not installed.
     """
-    return run_plan(plan(study, overrides), Path(out), engine or choose(workers=workers), report_to)
+    return run_plan(plan(study, overrides), out, engine or choose(workers=workers), report_to)
 
 
-def run_plan(planned: Plan, out: Path, engine: Engine, report_to: Iterable[str] = ()) -> pd.DataFrame:
+def run_plan(planned: Plan, out: str | Path, engine: Engine, report_to: Iterable[str] = ()) -> pd.DataFrame:
     """Run a study that has been expanded already on an engine, see ``run``."""
     if launched() and not isinstance(engine, Serial):
         raise StudyError(
             "the processes of a launch train every trial together: run without workers and engine, or without torchrun"
         )
+    if launched() and mirror_at(out) and not on_one_machine():
+        raise StudyError(f"a launch on several machines needs a results folder that all of them share, and not {out}")
     run_one = partial(run_trial, report_to=chosen(report_to))
-    together, store = launch(), Store(out)
+    together, store = launch(), Store.at(out)
     if together and not together.leads:
         return together.follow(planned.trials, store)
     check_writable(store.out)
+    store.pull(planned.trials)
     finished = [trial for trial in planned.trials if store.is_finished(trial)]
     done = {trial.identity for trial in finished}
     pending = [trial for trial in planned.trials if trial.identity not in done]
@@ -85,7 +89,7 @@ def run_plan(planned: Plan, out: Path, engine: Engine, report_to: Iterable[str] 
                 check_trials(pending, shown.note)
         with store.run(planned):
             if together:
-                _run_together(together, pending, store.out, shown, run_one)
+                _run_together(together, pending, store, shown, run_one)
             elif pending:
                 engine.run(pending, store.out, run_one, shown)
             table = store.write_results()
@@ -112,6 +116,7 @@ def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None], report_to:
     with quiet(), reports(report_to, trial, out, reporter.note) as sent:
         log = Log(sent=sent)
         try:
+            store.pull_checkpoint(trial)
             result = execute(trial, reporter, log, store.checkpoint(trial))
             sent.measured(result.rows)
         except StoreError:
@@ -122,17 +127,19 @@ def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None], report_to:
             reporter.end("failed", time.monotonic() - started, f"{type(error).__name__}: {error}")
             return problem
         store.write(trial, log, result)
-        store.checkpoint(trial).unlink(missing_ok=True)
+        store.drop_checkpoint(trial)
         reporter.end("finished", time.monotonic() - started)
         return None
 
 
 def _run_together(
-    together: Launch, trials: Sequence[Trial], out: Path, shown: Display, run_one: Callable[..., str | None]
+    together: Launch, trials: Sequence[Trial], store: Store, shown: Display, run_one: Callable[..., str | None]
 ) -> None:
+    for trial in trials:  # before the others look for it
+        store.pull_checkpoint(trial)
     together.announced([trial.identity for trial in trials])
     for trial in trials:
-        together.meet(trial, run_one(trial, out, shown.show))
+        together.meet(trial, run_one(trial, store.out, shown.show))
 
 
 def _note_finished(finished: Sequence[Trial], store: Store, shown: Display) -> None:
@@ -143,5 +150,6 @@ def _note_finished(finished: Sequence[Trial], store: Store, shown: Display) -> N
     if other:
         shown.note(
             f"warning: {len(other)} of them were computed by other source code than this, the first in "
-            f"{store.trials / other[0].label}; delete their folders, or choose another --out, to compute them again"
+            f"{store.place}/trials/{other[0].label}; delete their folders, or choose another --out, to compute them "
+            "again"
         )

@@ -23,6 +23,7 @@ from harness.gating.noninferiority import Decision, Verdict, decide
 from harness.gating.pairing import Pairing, named, pairings, ranges
 from harness.gating.specification_changes import changes, incomparable
 from harness.pairing import Cells
+from harness.places import opened, place_of
 from harness.result_files import read_results, specifications
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def gate(
     """Judge whether a candidate is worse than a baseline.
 
     Args:
-        candidate: a results folder, a .parquet or .csv file of its long table, or the table.
+        candidate: a results folder, a .parquet or .csv file of its long table, the URL of either, or the table.
         baseline: what it is held against, likewise.
         margins: by metric what may be lost: ``0.02`` in its unit, or ``"5%"`` of the mean of the baseline.
         trainers: judge these only; empty: all.
@@ -100,6 +101,7 @@ def gate(
     if not 0.5 < level < 1:
         raise RequestError(f"level must lie between 0.5 and 1, got {level:g}")
     wanted = parse_margins(margins)
+    candidate, baseline = _opened(candidate), _opened(baseline)
     filters: dict[str, Sequence[object]] = {"task": tasks, "trainer": trainers, "seed": seeds}
     new, old = read_results(candidate, "candidate"), read_results(baseline, "baseline")
     new, old = _chosen(new, old, filters)
@@ -126,6 +128,10 @@ def gate(
     ]
     table = pd.DataFrame(rows).astype({"seeds_needed": "Int64"})
     return GateReport(table, level, tuple(warnings), tuple(changes(now, before)))
+
+
+def _opened(side: str | Path | pd.DataFrame) -> Path | pd.DataFrame:
+    return opened(side) if isinstance(side, str | Path) else side
 
 
 def _row(pairing: Pairing, higher_is_better: bool, margin: Margin, level: float) -> dict[str, Any]:
@@ -210,7 +216,7 @@ def _by_metric(cells: Cells, side: str) -> dict[str, bool | None]:
 def _same_place(candidate: object, baseline: object) -> list[str]:
     paths = [Path(side).resolve() for side in (candidate, baseline) if isinstance(side, str | Path)]
     same = len(paths) == 2 and paths[0] == paths[1]
-    return [f"candidate and baseline are the same place, {paths[0]}: nothing is compared"] if same else []
+    return [f"candidate and baseline are the same place, {place_of(paths[0])}: nothing is compared"] if same else []
 
 
 def _other_sizes(new: pd.DataFrame, old: pd.DataFrame) -> list[str]:

@@ -118,6 +118,11 @@ def launched() -> bool:
     return all(os.environ.get(name) for name in _VARIABLES) and int(os.environ["WORLD_SIZE"]) > 1
 
 
+def on_one_machine() -> bool:
+    """Whether all processes of a launch are on this machine."""
+    return os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
+
+
 def launch() -> Launch | None:
     """The launch that this process was started by; None where it was started alone.
 

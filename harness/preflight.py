@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from harness.assets import resolve
 from harness.errors import StoreError, StudyError
 from harness.measuring import lacks, omission
+from harness.mirror import Mirror
 from harness.preparation import Prepared, instance, prepare
 from harness.published import is_published
 from harness.registry import METRICS
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def check_writable(out: Path) -> None:
-    """Check that the results folder can be made and written to, and leave nothing behind.
+    """Check that the results folder can be made and written to, that of a mirror too, and leave nothing behind.
 
     Raises:
         StoreError: naming what is in the way.
@@ -37,6 +38,8 @@ def check_writable(out: Path) -> None:
         tempfile.TemporaryFile(dir=place).close()
     except OSError as error:
         raise StoreError(f"cannot write results to {out}: {place}: {error.strerror}") from error
+    if mirror := Mirror.of(out):
+        mirror.check_writable()
 
 
 def check_trials(trials: Iterable[Trial], note: Callable[[str], None]) -> None:

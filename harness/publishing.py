@@ -15,6 +15,7 @@ from typing import Any
 from harness.errors import StoreError
 from harness.leaderboard.page import write_leaderboard
 from harness.leaderboard.reading import read_tables
+from harness.places import opened
 from harness.published import PROVENANCE
 from harness.store import Store
 from harness.writing import write_file, writing
@@ -24,11 +25,11 @@ SAMPLES = 2
 _ELSEWHERE = ("specification", "files", "traceback")
 
 
-def publish(folder: Path, to: Path, samples: int = SAMPLES) -> list[Path]:
+def publish(folder: str | Path, to: Path, samples: int = SAMPLES) -> list[Path]:
     """Write the publication of a results folder.
 
     Args:
-        folder: results of a run, all of whose trials are finished.
+        folder: results of a run, or its URL, all of whose trials are finished.
         to: folder of the publication; files of an older one are replaced.
         samples: generations of every trial and decoder on its page.
 
@@ -39,7 +40,7 @@ def publish(folder: Path, to: Path, samples: int = SAMPLES) -> list[Path]:
         StoreError: if there is no run, a trial is not finished, a file is damaged, or ``to`` cannot be written or is a
             run itself.
     """
-    store, provenance = Store(folder), dict[str, dict[str, Any]]()
+    store, provenance = Store(opened(folder)), dict[str, dict[str, Any]]()
     for entry, record in store.records():
         if record is None or record["status"] != "finished":
             raise StoreError(f"trial {entry['label']} of {folder} is not finished: run the study again")

@@ -13,6 +13,7 @@ from harness.errors import StoreError, StudyError
 from harness.execution import isolated
 from harness.joint_measuring import System, differences_table, measure_jointly
 from harness.measuring import lacks, long_rows, measure, omission
+from harness.places import opened
 from harness.preparation import Prepared, instance
 from harness.progress import Reporter, display, quiet
 from harness.provenance import source_digest
@@ -55,14 +56,14 @@ class Remeasured:
     notes: tuple[str, ...]
 
 
-def remeasure(out: Path, name: str, overrides: Sequence[str] = ()) -> Remeasured:
+def remeasure(out: str | Path, name: str, overrides: Sequence[str] = ()) -> Remeasured:
     """Measure the finished trials of a results folder, and write the numbers beside its results.
 
     A metric has the settings that the study gave it, where it has any. Tasks that lack what a metric needs of them are
     left out. A metric that can compare systems measures all finished trials of a task and seed together.
 
     Args:
-        out: results folder.
+        out: results folder, or its URL.
         name: of a metric of the study, or as registered, or ``path/to/file.py:Class``.
         overrides: settings of the metric, see ``apply_override``.
 
@@ -70,14 +71,14 @@ def remeasure(out: Path, name: str, overrides: Sequence[str] = ()) -> Remeasured
         StoreError: if the folder is no results folder or damaged, or holds no policy where the metric needs it.
         StudyError: if the metric or a setting is unknown, or cannot be measured on what the trials wrote.
     """
-    store = Store(out)
+    store = Store(opened(out))
     trials, results = store.specified(), store.results()
     components = _components(trials, name, overrides)
     metrics = {task: instance(METRICS, component) for task, component in components.items()}
     finished = set(results.loc[results["status"] == "finished", "trial"])
     pending = [trial for trial in trials if trial.identity in finished]
     if not pending:
-        raise StoreError(f"no trial of {out} is finished: run the study again")
+        raise StoreError(f"no trial of {store.place} is finished: run the study again")
     groups = _groups(pending, metrics)
     rows, differences, notes = list[dict[str, Any]](), list[dict[str, Any]](), dict[str, None]()
     with display(len(groups), 0) as shown, quiet():
@@ -187,7 +188,7 @@ class _Remeasurer:
                 self.note(f"task {task}: every trial is measured by itself: {reason}")
         if skipped.keys() >= {trial.task.name for trial in trials}:
             reasons = "; ".join(skipped.values())
-            raise StudyError(f"no finished trial of {self.store.out} has what the metric needs: {reasons}")
+            raise StudyError(f"no finished trial of {self.store.place} has what the metric needs: {reasons}")
         return skipped
 
     def measure(

@@ -13,6 +13,7 @@ from harness.errors import RequestError, StoreError
 from harness.execution import execute
 from harness.leaderboard import grids
 from harness.leaderboard.grids import Grid
+from harness.places import opened
 from harness.preflight import check_trials
 from harness.progress import Reporter, display, quiet
 from harness.provenance import library_versions, machine, source_digest
@@ -63,11 +64,11 @@ class Reproduction:
         return max(map(Closeness, self.table["closeness"]), key=list(Closeness).index)
 
 
-def reproduce(folder: Path, name: str, tolerance: float = TOLERANCE) -> Reproduction:
+def reproduce(folder: str | Path, name: str, tolerance: float = TOLERANCE) -> Reproduction:
     """Run a finished trial again, as it was specified then, and compare; nothing is written.
 
     Args:
-        folder: results of a run, or a publication.
+        folder: results of a run, or a publication; or its URL.
         name: label of the trial, or how its label or identity begins.
         tolerance: relative difference up to which a number is close; within the sample error it is close in any case.
 
@@ -78,7 +79,7 @@ def reproduce(folder: Path, name: str, tolerance: float = TOLERANCE) -> Reproduc
     """
     if not tolerance >= 0:
         raise RequestError(f"tolerance must be at least 0, got {tolerance:g}")
-    store = Store(folder)
+    store = Store(opened(folder))
     trial = _named(store, name)
     record = store.record(trial.label) or {}
     results = store.results()

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import StoreError
+from harness.places import opened
 from harness.store import Store
 from harness.tables import COLUMNS, long_table
 
@@ -20,9 +21,9 @@ def read_results(source: str | Path | pd.DataFrame, side: str) -> pd.DataFrame:
     """Read a long table.
 
     Args:
-        source: a results folder, a .parquet or .csv file with the columns of the long table, or the table itself.
-            Columns that an older version did not write are filled with missing values; without ``status``, a row that
-            names a metric counts as finished.
+        source: a results folder, a .parquet or .csv file with the columns of the long table, the URL of either, or the
+            table itself. Columns that an older version did not write are filled with missing values; without
+            ``status``, a row that names a metric counts as finished.
         side: what it is, for messages.
 
     Raises:
@@ -30,7 +31,7 @@ def read_results(source: str | Path | pd.DataFrame, side: str) -> pd.DataFrame:
     """
     if isinstance(source, pd.DataFrame):
         return _checked(source, f"the table of the {side}")
-    path = Path(source)
+    path = opened(source)
     if path.is_dir():
         return Store(path).results()
     if path.suffix not in SUFFIXES:

@@ -13,7 +13,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,8 @@ from harness.errors import StoreError
 from harness.execution import Result
 from harness.expansion import Plan
 from harness.json_files import read_json
+from harness.mirror import Mirror
+from harness.places import mirror_at, opened, place_of
 from harness.provenance import git_state, machine, source_digest
 from harness.published import is_published, published_record, published_table
 from harness.seeding import axis_seeds
@@ -44,11 +46,35 @@ class Store:
     """A results folder.
 
     Args:
-        out: the folder; made when a run begins.
+        out: the folder; made when a run begins. What is written to a mirror is written to its URL too.
     """
 
     def __init__(self, out: Path) -> None:
         self.out, self.trials, self.checkpoints = out, out / "trials", out / "checkpoints"
+        self.mirror = Mirror.of(out)
+
+    @classmethod
+    def at(cls, place: str | Path) -> Store:
+        """The results folder at a path or URL, as it is on this machine."""
+        mirror = mirror_at(place)
+        if mirror is None:
+            return cls(Path(place))
+        mirror.make()
+        return cls(mirror.folder)
+
+    @property
+    def place(self) -> str:
+        """Where the results are, for messages."""
+        return place_of(self.out)
+
+    def pull(self, trials: Iterable[Trial]) -> None:
+        """Bring from its URL what is there of some trials; a folder without one has all there is.
+
+        Raises:
+            StoreError: if it cannot be read.
+        """
+        if self.mirror:
+            self.mirror.pull([trial.label for trial in trials])
 
     @contextmanager
     def run(self, plan: Plan) -> Iterator[None]:
@@ -74,11 +100,14 @@ class Store:
                         ],
                     }
                     write_file(self.out / "study.json", lambda path: path.write_text(json.dumps(content, indent=1)))
+                self.push(self.out / "study.json")
+                if self.mirror:
+                    self.mirror.push_missing(trial.label for trial in plan.trials)
                 yield
                 with writing(self.out):
                     self._clean(plan)  # after workers that were killed while the run went on
         except Timeout:
-            raise StoreError(f"{self.out} is in use by another run: wait for it, or choose another --out") from None
+            raise StoreError(f"{self.place} is in use by another run: wait for it, or choose another --out") from None
 
     def _clean(self, plan: Plan) -> None:
         """Delete what killed processes were writing, and checkpoints of trials that are finished or not wanted."""
@@ -89,10 +118,38 @@ class Store:
         for file in self.checkpoints.glob("*.safetensors"):
             if file.stem not in pending:
                 file.unlink()
+        if self.mirror:
+            self.mirror.clean(pending)
+
+    def push(self, path: Path) -> str | None:
+        """Write a file of the folder to its URL, and say where; None for a folder without one.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        if self.mirror is None:
+            return None
+        self.mirror.push(path)
+        return place_of(path)
 
     def checkpoint(self, trial: Trial) -> Path:
         """Where the checkpoint of a running trial is."""
         return self.checkpoints / f"{trial.label}.safetensors"
+
+    def pull_checkpoint(self, trial: Trial) -> None:
+        """Bring from its URL the checkpoint of a trial that another machine may have begun.
+
+        Raises:
+            StoreError: if it cannot be read.
+        """
+        if self.mirror:
+            self.mirror.pull_checkpoint(self.checkpoint(trial))
+
+    def drop_checkpoint(self, trial: Trial) -> None:
+        """Delete the checkpoint of a trial that is finished."""
+        self.checkpoint(trial).unlink(missing_ok=True)
+        if self.mirror:
+            self.mirror.drop(self.checkpoint(trial))
 
     def is_finished(self, trial: Trial) -> bool:
         """Whether the trial has been run with success, and all that is wanted of it is there.
@@ -105,6 +162,8 @@ class Store:
             return False
         folder = self.trials / trial.label
         read_table(folder / "results.parquet")
+        if trial.save_policy and self.mirror:
+            return self.mirror.trial(trial.label).has_policy
         return not trial.save_policy or self.policy(trial) is not None
 
     def source(self, trial: Trial) -> str:
@@ -156,7 +215,10 @@ class Store:
                 "files": digests(scratch),
             }
             (scratch / RECORD).write_text(json.dumps(record, indent=1))
-            move_into_place(scratch, self.trials / trial.label)
+            with self.mirror.trial(trial.label).moving() if self.mirror else nullcontext():
+                move_into_place(scratch, self.trials / trial.label)
+        if self.mirror:
+            self.mirror.trial(trial.label).push()
 
     def results(self) -> pd.DataFrame:
         """The long table over the trials of the study as last run.
@@ -225,6 +287,8 @@ class Store:
         with writing(self.out):
             write_file(self.out / "results.parquet", table.to_parquet)
             write_file(self.out / "results.csv", lambda path: table.to_csv(path, index=False))
+        for name in ("results.parquet", "results.csv"):
+            self.push(self.out / name)
         return table
 
     def study(self) -> dict[str, Any]:
@@ -235,7 +299,7 @@ class Store:
         """
         path = self.out / "study.json"
         if not path.is_file():
-            raise StoreError(f"{self.out} is no results folder: it has no study.json; give the --out of a run")
+            raise StoreError(f"{self.place} is no results folder: it has no study.json; give the --out of a run")
         content = _read_json(path, ("study", "headlines", "trials"), "run the study again")
         trials = content["trials"]
         if not (isinstance(trials, list) and trials and all(isinstance(t, dict) and "label" in t for t in trials)):
@@ -254,7 +318,7 @@ class Store:
         except (KeyError, TypeError):
             trials = []
         if [trial.identity for trial in trials] != [entry["identity"] for entry in entries]:
-            raise StoreError(f"{self.out} was written by another version of seqmatch: run the study again")
+            raise StoreError(f"{self.place} was written by another version of seqmatch: run the study again")
         return trials
 
     def records(self) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
@@ -274,7 +338,13 @@ class Store:
         return read_table(self.trials / trial.label / "generations.parquet", "decoder", "prompt", "reference")
 
     def policy(self, trial: Trial) -> Path | None:
-        """Folder of the trained policy of a finished trial; None where it was not kept."""
+        """Folder of the trained policy of a finished trial; None where it was not kept.
+
+        Raises:
+            StoreError: if it has to be brought from a URL, and cannot.
+        """
+        if self.mirror:
+            self.mirror.pull_policy(trial.label)
         folder = self.trials / trial.label / "policy"
         return folder if folder.is_dir() else None
 
@@ -294,13 +364,18 @@ class Store:
             if differences is None:
                 write_file(path, table.to_parquet)
                 beside.unlink(missing_ok=True)
-                return path
+            else:
 
-            def write_both(scratch: Path) -> None:  # neither table is replaced before both are written
-                differences.to_parquet(scratch)
-                write_file(path, table.to_parquet)
+                def write_both(scratch: Path) -> None:  # neither table is replaced before both are written
+                    differences.to_parquet(scratch)
+                    write_file(path, table.to_parquet)
 
-            write_file(beside, write_both)
+                write_file(beside, write_both)
+        self.push(path)
+        if differences is not None:
+            self.push(beside)
+        elif self.mirror:
+            self.mirror.drop(beside)
         return path
 
     def differences_path(self, name: str) -> Path:
@@ -334,7 +409,7 @@ def load_results(out: str | Path) -> pd.DataFrame:
     """Read the long table of a results folder, see ``Store.results``.
 
     Args:
-        out: the folder.
+        out: the folder, or its URL.
 
     Returns:
         The columns of ``harness.tables.COLUMNS``, a row per number.
@@ -342,7 +417,7 @@ def load_results(out: str | Path) -> pd.DataFrame:
     Raises:
         StoreError: if the folder holds no study, or a file is damaged.
     """
-    return Store(Path(out)).results()
+    return Store(opened(out)).results()
 
 
 def _long(parts: Sequence[tuple[str, str, pa.Table]]) -> pd.DataFrame:

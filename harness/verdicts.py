@@ -15,6 +15,7 @@ from harness.equal_budget import at_budget, parse_at, spending
 from harness.errors import HarnessError, RequestError
 from harness.leaderboard import grids
 from harness.leaderboard.comparison import STYLES, aggregate_footnotes, aggregate_grid, footnotes, task_grids
+from harness.places import opened, place_of
 from harness.result_files import read_results
 from harness.store import Store
 from harness.writing import write_file, writing
@@ -78,7 +79,7 @@ class Report:
 
 
 def judge(
-    source: Path,
+    source: str | Path,
     baseline: str | None = None,
     metrics: Sequence[str] = (),
     alpha: float = 0.05,
@@ -87,7 +88,7 @@ def judge(
     """Compare the trainers of a results folder or long table.
 
     Args:
-        source: results folder, or .parquet or .csv file.
+        source: results folder, or .parquet or .csv file, or the URL of one.
         baseline: see ``compare``.
         metrics: names of numbers; "all"; none: the headlines of the study, or all where no study says which.
         alpha: see ``compare``.
@@ -96,8 +97,9 @@ def judge(
     Raises:
         HarnessError: if the source cannot be read, or not compared as asked.
     """
-    table, budget = _read(source, at)
-    chosen = _chosen(source, metrics)
+    folder = opened(source)
+    table, budget = _read(folder, at)
+    chosen = _chosen(folder, metrics)
     comparison = compare(table, baseline, chosen, alpha)
     numbers = task_numbers(table, chosen)
     if len(numbers) < 2:
@@ -118,7 +120,9 @@ def _read(source: Path, at: str | None) -> tuple[pd.DataFrame, str | None]:
         return read_results(source, "results"), None
     clock, limit = parse_at(at)
     if not source.is_dir():
-        raise RequestError(f"--at {at}: {source} holds no measurements during training; give the --out of a run")
+        raise RequestError(
+            f"--at {at}: {place_of(source)} holds no measurements during training; give the --out of a run"
+        )
     table = at_budget(Store(source).evaluations(), clock, limit)
     return table, spending(table, clock, limit)
 

@@ -22,7 +22,7 @@ _PATIENCE = 10.0
 
 @dataclass(frozen=True)
 class Ray:
-    """Runs trials on a Ray cluster whose nodes share the results folder.
+    """Runs trials on a Ray cluster whose nodes share the results folder, or its URL.
 
     Attributes:
         address: of a cluster to join, ``host:port``, ``ray://host:port`` or ``auto``. None: the environment variable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from small_studies import small_study, small_tables, toy
@@ -17,19 +18,24 @@ FILES = ("results", "generations", "series", "curve", "evaluations")
 
 def stateful_study(feature_model: str) -> Study:
     """Dropout-free and small, but with everything that has a state: roll-outs, noise, evaluations, features."""
-    return small_study(
-        seeds=1,
-        model={"fresh": FRESH},
-        budget={"steps": 6},
-        optimization={"batch_size": 4, "log_every": 1},
-        checkpoint_every=2,
-        save_policies=True,
-        evaluation={"points": 3, "metrics": ["trajectories"]},
-        trainers={
+    return small_study(**stateful_changes(feature_model))
+
+
+def stateful_changes(feature_model: str) -> dict[str, Any]:
+    """What it has other than the small study."""
+    return {
+        "seeds": 1,
+        "model": {"fresh": FRESH},
+        "budget": {"steps": 6},
+        "optimization": {"batch_size": 4, "log_every": 1},
+        "checkpoint_every": 2,
+        "save_policies": True,
+        "evaluation": {"points": 3, "metrics": ["trajectories"]},
+        "trainers": {
             "mle": {},
             "sequence_match_backspace": {"cloning_share": 0.3, "refresh_every": 2, "refresh": 4, "buffer_size": 6},
         },
-        tasks={
+        "tasks": {
             "letters": {
                 "use": toy("Letters"),
                 "train": 40,
@@ -42,7 +48,7 @@ def stateful_study(feature_model: str) -> Study:
                 },
             }
         },
-    )
+    }
 
 
 def equal(out: Path, whole: Path, found: Study) -> None:
