@@ -258,7 +258,7 @@ def compare(
 def reproduce(
     trial: Annotated[str, typer.Argument(help="Label of a trial, or how its label or identity begins.")],
     results: Annotated[
-        str, typer.Option(metavar="PLACE", help="The run or publication that it is in, or its URL.")
+        str, typer.Option(metavar="PLACE", help="The run that it is in, or its URL, or a publication.")
     ] = "results/reference/main",
     tolerance: Annotated[float, typer.Option(help="Relative difference that counts as close.")] = 0.05,
 ) -> None:

@@ -68,7 +68,7 @@ def reproduce(folder: str | Path, name: str, tolerance: float = TOLERANCE) -> Re
     """Run a finished trial again, as it was specified then, and compare; nothing is written.
 
     Args:
-        folder: results of a run, or a publication; or its URL.
+        folder: results of a run, or their URL, or a publication.
         name: label of the trial, or how its label or identity begins.
         tolerance: relative difference up to which a number is close; within the sample error it is close in any case.
 
