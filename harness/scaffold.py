@@ -129,3 +129,12 @@ def _check(kind: str, name: str) -> None:
         raise HarnessError(
             f"name {name!r} is that of a {kind} of seqmatch, to which it would always lead: 'my-{name}' would do"
         )
+    if kind == METRICS.kind and name.replace("-", "_") in _numbers():
+        raise HarnessError(
+            f"name {name!r} would name the number of the metric too, and seqmatch has one of that name: "
+            f"'my-{name}' would do"
+        )
+
+
+def _numbers() -> set[str]:
+    return {number for name in METRICS.builtin for number in METRICS.load(name).values}

@@ -56,8 +56,9 @@ def train(
         The policy.
 
     Raises:
-        TrainerError: if there are no examples, a step has no action to learn from, a loss is not finite, there are
-            fewer examples in a batch than micro-batches, or the processes do not start from the same state.
+        TrainerError: if there are no examples, a step has no action to learn from, a loss is not finite, a batch
+            has fewer examples than micro-batches, ``prepare`` leaves fewer than there are processes, or these do not
+            start from the same state.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -65,8 +66,7 @@ def train(
     from transformers import get_cosine_schedule_with_warmup
 
     settings, meter, processes = context.optimization, context.meter, Processes.present()
-    parts = settings.accumulation * processes.size
-    if parts > settings.batch_size:
+    if settings.accumulation * processes.size > settings.batch_size:
         raise TrainerError(
             f"a batch of {settings.batch_size} cannot be split into {settings.accumulation} micro-batches for each of "
             f"{processes.size} processes: raise optimization.batch_size or lower optimization.accumulation"
@@ -103,6 +103,11 @@ def train(
                 break
             processes.reseed(context.seeds["dropout"], step)
             data = prepare([expert[index] for index in indices], step)
+            if len(data) < processes.size:
+                raise TrainerError(
+                    f"at step {step} prepare() leaves {len(data)} trajectories for {processes.size} processes"
+                )
+            parts = min(settings.accumulation, len(data) // processes.size) * processes.size
             own = rollouts.draw(policy, step) if rollouts else []
             steps, sums = 0, dict[str, float]()
             for batch in _micro_batches(policy, data, own, parts, step, budget.steps, processes):

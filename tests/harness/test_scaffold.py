@@ -173,6 +173,7 @@ def test_the_command_says_what_to_do_next(command, tmp_path, monkeypatch):
         ("trainer", "", "begin with a letter\n"),
         ("trainer", "mle", "is that of a trainer of seqmatch, to which it would always lead: 'my-mle' would do"),
         ("task", "text", "is that of a task of seqmatch"),
+        ("metric", "rep-2", "seqmatch has one of that name: 'my-rep-2' would do"),
         ("metric", "metric", "says nothing of the metric: 'my-metric' would do"),
     ],
 )

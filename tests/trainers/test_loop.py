@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,13 +12,16 @@ from datasets import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from trainers.base import Budget, Context, Loss, Optimization, Trainer, TrainerError
-from trainers.batches import Batch
+from trainers.batches import Batch, Trajectory
 from trainers.behavioral_cloning import BehavioralCloning
 from trainers.mle import MaximumLikelihood
 from trainers.policy import Policy
 from trainers.pretrained import Pretrained
 from trainers.sequence_match import SequenceMatch, SequenceMatchBackspace
 from trainers.unlikelihood import Unlikelihood
+
+if TYPE_CHECKING:
+    from trainers.base import Preparation
 
 MakePolicy = Callable[..., Policy]
 TRAINERS = [
@@ -89,6 +93,28 @@ def test_the_loss_falls_and_cloning_overfits(
     losses = [row[column] for row in rows]
     assert np.isfinite(losses).all()
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fewer(MaximumLikelihood):
+    """Reads some of every batch."""
+
+    read: int
+
+    def prepare(self, expert: list[Trajectory], policy: Policy, context: Context) -> Preparation:
+        return lambda trajectories, step: trajectories[: self.read]
+
+
+def test_fewer_trajectories_than_micro_batches_are_read_all_the_same(
+    make_policy: MakePolicy, examples: Dataset, context: Context
+) -> None:
+    whole, split = (
+        fit(Fewer(read=2), make_policy(), examples, context, batch_size=8, accumulation=parts)[1] for parts in (1, 4)
+    )
+    assert [row["loss"] for row in split] == pytest.approx([row["loss"] for row in whole], abs=1e-5)
+    assert [row["tokens"] for row in split] == [row["tokens"] for row in whole]
+    with pytest.raises(TrainerError, match=r"at step 0 prepare\(\) leaves 0 trajectories for 1 processes"):
+        fit(Fewer(read=0), make_policy(), examples, context)
 
 
 @pytest.mark.parametrize("trainer", TRAINERS, ids=NAMES)

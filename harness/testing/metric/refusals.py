@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from harness.testing.battery import require, skip
 from harness.testing.metric.battery import METRIC
 from harness.testing.metric.subject import MetricSubject
 from harness.testing.metric.world import ODD_TEXTS
+from harness.testing.processes import call_in_a_process
+from harness.testing.subjects import metric_of
 from metrics.base import MetricError, Need
 
 TEXTS = ("prompt", "completion", "reference")
@@ -110,18 +113,31 @@ def a_missing_module_is_an_error(subject: MetricSubject) -> None:
     extras = subject.metric().extras()
     if not extras:
         skip("the metric uses no optional module")
+    settings = json.dumps(dict(subject.plugin.settings))
     for module, extra in extras.items():
-        metric = subject.metric()
-        with _hidden(module):
-            try:
-                subject.compute(context=subject.context(cache=None), metric=metric)
-            except (MetricError, ImportError) as error:
-                said = str(error)
-                require(module in said or extra in said, f"without {module} it says {said!r}: name what to install")
-                continue
-            except Exception as error:
-                require(False, f"without {module} it raises {type(error).__name__}: raise MetricError, and name it")
-        require(False, f"extras() names {module!r}, and it is computed without: import it where it is used, or drop it")
+        # In a process of its own: here it may have in memory what the module made before.
+        raised, said = call_in_a_process(__name__, "without", subject.plugin.address, settings, module, hash_seed=1)
+        require(
+            raised,
+            f"extras() names {module!r}, and it is computed without: import it where it is used, or drop it",
+        )
+        require(
+            raised in (MetricError.__name__, "ImportError", "ModuleNotFoundError"),
+            f"without {module} it raises {raised}: raise MetricError, and name it",
+        )
+        require(module in said or extra in said, f"without {module} it says {said!r}: name what to install")
+
+
+def without(address: str, settings: str, module: str) -> tuple[str, str]:
+    """What a metric raises where a module is not installed, and its message; empty where it is computed."""
+    subject = MetricSubject(metric_of(address, json.loads(settings)))
+    metric = subject.metric()
+    with _hidden(module):
+        try:
+            subject.compute(context=subject.context(cache=None), metric=metric)
+        except Exception as error:
+            return type(error).__name__, str(error)
+    return "", ""
 
 
 _CALL_CHECK = "call self.check(generations, context) first in compute"

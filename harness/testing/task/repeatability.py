@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import chdir
 
 from datasets import Dataset
 
@@ -92,13 +93,9 @@ def the_working_directory_does_not_matter(subject: TaskSubject) -> None:
     ):
         skip("a setting is a path relative to the working directory")
     first = subject.contents(subject.small())
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            second = subject.contents(subject.small())
-            written = sorted(os.listdir(folder))
-        finally:
-            os.chdir("/")
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        second = subject.contents(subject.small())
+        written = sorted(os.listdir(folder))
     changed = [split for split in SPLITS if first[split] != second[split]]
     require(not changed, f"from another working directory {_listed(changed)} has other examples: use absolute paths")
     require(not written, f"it writes {_listed(written)} into the working directory: keep files in a cache folder")

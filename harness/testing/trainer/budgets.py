@@ -9,7 +9,8 @@ from harness.testing.trainer.battery import TRAINER
 from harness.testing.trainer.comparing import changed, weights
 from harness.testing.trainer.subject import TrainerSubject
 from harness.testing.trainer.watching import Clocks, WatchedMeter, optimizer_steps
-from trainers.base import Budget, Meter
+from trainers.base import Budget, Meter, Trainer
+from trainers.batches import trajectories_of
 
 STEPS = 6
 
@@ -151,7 +152,7 @@ def every_optimiser_step_is_counted(subject: TrainerSubject) -> None:
 
 @TRAINER.check()
 def tokens_are_counted_in_full(subject: TrainerSubject) -> None:
-    """The meter counts at least the tokens of the examples that were read, and not more than the model saw."""
+    """The meter counts at least the tokens of the examples as they are prepared, and not more than the model saw."""
     subject.skip_unless_it_learns()
     policy, seen = subject.policy(), list[int]()
     handle = policy.model.get_input_embeddings().register_forward_hook(
@@ -164,6 +165,11 @@ def tokens_are_counted_in_full(subject: TrainerSubject) -> None:
     finally:
         handle.remove()
     least = meter.steps * 4 * length
+    if subject.plugin.cls.prepare is not Trainer.prepare:
+        untrained = subject.policy()
+        expert = trajectories_of(examples, untrained)
+        prepared = subject.trainer().prepare(expert, untrained, subject.context())
+        least = sum(sum(map(len, prepared(expert, step))) for step in range(meter.steps))
     require(
         least <= meter.tokens,
         f"{meter.steps} steps over 4 examples each read at least {least} tokens, and the meter counts {meter.tokens}: "

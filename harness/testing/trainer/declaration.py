@@ -7,7 +7,6 @@ import inspect
 import math
 from typing import Any
 
-from harness.study import _NAME
 from harness.testing import settings_promises as promises
 from harness.testing.battery import CheckError, require, skip
 from harness.testing.trainer.battery import TRAINER
@@ -40,15 +39,6 @@ def the_methods_take_what_they_are_called_with(subject: TrainerSubject) -> None:
             inspect.signature(getattr(cls, name)).bind(None, *wanted)
         except TypeError as error:
             raise CheckError(f"{name}() cannot be called as {name}({', '.join(wanted)}): {error}") from error
-
-
-@TRAINER.check()
-def the_name_can_stand_in_a_study(subject: TrainerSubject) -> None:
-    """The registered name is letters, digits, ``_``, ``-`` and ``.`` only: it becomes a file name."""
-    name = subject.plugin.entry.name
-    if ":" in name:
-        skip("the trainer is named by its file")
-    require(_NAME.fullmatch(name), f"{name!r} is no name a study takes: change the entry point of seqmatch.trainers")
 
 
 @TRAINER.check()

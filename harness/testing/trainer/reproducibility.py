@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
 from contextlib import chdir
 
-import numpy as np
-import torch
-
 from harness.seeding import axis_seeds
 from harness.testing.battery import require, skip
+from harness.testing.random_states import seed_all, states, touched
 from harness.testing.trainer.battery import TRAINER
 from harness.testing.trainer.comparing import changed, difference, largest_change, weights
 from harness.testing.trainer.subject import TrainerSubject
@@ -69,9 +66,7 @@ def global_random_state_does_not_matter(subject: TrainerSubject) -> None:
     """The global generators of Python, numpy and torch may stand anywhere when training begins."""
     runs = []
     for seed in (1, 2):
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        torch.manual_seed(seed)
+        seed_all(seed)
         runs.append(subject.fit(budget=STEPS))
     found = difference(*runs)
     require(not found, f"after other global seeds: {found}; draw from generators made from context.seeds")
@@ -80,18 +75,9 @@ def global_random_state_does_not_matter(subject: TrainerSubject) -> None:
 @TRAINER.check()
 def global_random_state_is_left_alone(subject: TrainerSubject) -> None:
     """Training does not move the global generators of Python, numpy and torch."""
-
-    def states() -> dict[str, object]:
-        drawn = np.random.get_state()  # noqa: NPY002
-        return {
-            "random": random.getstate(),
-            "numpy.random": [part.tolist() if isinstance(part, np.ndarray) else part for part in drawn],
-            "torch": torch.get_rng_state().tolist(),
-        }
-
     policy, examples, before = subject.policy(), subject.examples(), states()
     subject.fit(policy=policy, examples=examples)
-    moved = [name for name, state in states().items() if state != before[name]]
+    moved = touched(before)
     require(
         not moved,
         f"training moved the global generator of {' and of '.join(moved)}: draw from generators of your own, and wrap "

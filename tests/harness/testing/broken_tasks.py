@@ -435,3 +435,15 @@ class Perfectionist(Metric):
 
 class Discouraging(Fine):
     metrics: ClassVar[tuple[MetricSpec, ...]] = (MetricSpec(f"{Path(__file__)}:Perfectionist"),)
+
+
+class Fastidious(Perfectionist):
+    """Says nothing where there is a mistake."""
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        right = (generations["completion"] == generations["reference"]).all()
+        return {"perfect": 1.0} if right else {}
+
+
+class Reserved(Fine):
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (*Fine.metrics, MetricSpec(f"{Path(__file__)}:Fastidious"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,7 +13,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from trainers.base import Budget, Context, Trainer, TrainerError
+from trainers.mle import MaximumLikelihood
 from trainers.policy import Policy
+
+if TYPE_CHECKING:
+    from trainers.base import Preparation
+    from trainers.batches import Trajectory
 
 Encoded = tuple[list[int], list[int]]
 """Token ids and labels of an example, -100 where nothing is learnt."""
@@ -171,3 +176,11 @@ class DropsLast(Own):
 class StopsShort(Own):
     def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
         return super().fit(policy, examples, replace(budget, steps=max(1, budget.steps - 1)), context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShorterHalf(MaximumLikelihood):
+    """Conforms: it reads a part of every batch, and the loop counts what it reads."""
+
+    def prepare(self, expert: list[Trajectory], policy: Policy, context: Context) -> Preparation:
+        return lambda trajectories, step: sorted(trajectories, key=len)[: max(1, len(trajectories) // 2)]

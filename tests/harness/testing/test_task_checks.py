@@ -79,6 +79,7 @@ BROKEN = [
     Broken("NoPickle", "it_can_be_pickled", "TypeError: cannot pickle words"),
     Broken("NoPickleAfterUse", "it_can_be_pickled", "cannot be pickled .*lambda"),
     Broken("BrokenMetric", "metrics_take_the_references", "MetricError: not these generations"),
+    Broken("Reserved", "a_study_on_it_finishes", "broken_tasks.py:Fastidious' reports nothing of an untrained policy"),
     Broken("Discouraging", "a_study_on_it_finishes", "untrained policy failed: .*MetricError: .*there is a mistake"),
 ]
 
