@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness.errors import ComparisonError, suggestion
 from harness.pairing import Cell, Cells, Pairs
-from harness.statistics import holm, seeds_needed, sign_flip, sign_flip_floor, t_interval
+from harness.statistics import holm, seeds_needed, sign_flip_floor, sign_flips, t_interval
 
 LEVEL = 0.95
 BASELINE = "mle"
@@ -139,7 +139,7 @@ def _family(task: str, metric: str, base: str, cells: Cells, alpha: float) -> li
     if direction is None and (task, metric) in cells.directions:
         return [{**row, "test": "", "verdict": UNDIRECTED} for row in rows]
     tested = [index for index, pairs in enumerate(found) if len(pairs.own)]
-    tests = [sign_flip(found[index].own - found[index].baseline) for index in tested]
+    tests = sign_flips([found[index].own - found[index].baseline for index in tested])
     adjusted = holm([test.p for test in tests])
     attainable = holm([sign_flip_floor(len(found[index].own)) for index in tested])
     needed = seeds_needed(len(found), alpha)

@@ -109,7 +109,8 @@ class Cells:
             else:
                 number = Value(value, error) if math.isfinite(value) else f"{value:g}"
                 found[metric] = number if status == "finished" else status
-                higher = None if pd.isna(direction) else bool(direction)
+                unknown = not isinstance(direction, bool) and pd.isna(direction)
+                higher = None if unknown else bool(direction)
                 if self.directions.setdefault((task, metric), higher) is not higher:
                     raise ComparisonError(
                         f"the {side} has different directions (higher_is_better) for {metric} of task {task!r}"

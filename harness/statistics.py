@@ -49,15 +49,31 @@ def sign_flip(differences: ArrayLike, seed: int = 0) -> SignFlip:
     Raises:
         ValueError: if there is no difference, or one is not finite.
     """
-    values = _finite(differences)
-    n, exact = len(values), len(values) <= EXACT_PAIRS
-    if n == 1:
-        return SignFlip(1.0, exact=True)
-    sums = _signs(n, None if exact else seed) @ values
-    # Rounding splits ties where the sum is near 0.
-    threshold = abs(values.sum()) - TIE * np.abs(values).sum()
-    extreme = int((np.abs(sums) >= threshold).sum())
-    return SignFlip(extreme / 2**n if exact else (extreme + 1) / (RESAMPLES + 1), exact)
+    return sign_flips([differences], seed)[0]
+
+
+def sign_flips(families: Sequence[ArrayLike], seed: int = 0) -> list[SignFlip]:
+    """``sign_flip`` of many sets of differences, those of equal length under the same patterns at once.
+
+    Args:
+        families: sets of differences, each of shape ``(n,)``, n at least 1 and its own.
+        seed: of the drawn patterns.
+
+    Raises:
+        ValueError: as ``sign_flip``.
+    """
+    values = [_finite(differences) for differences in families]
+    found = dict[int, SignFlip]()
+    for n in {len(each) for each in values}:
+        places = [place for place, each in enumerate(values) if len(each) == n]
+        exact = n <= EXACT_PAIRS
+        together = np.stack([values[place] for place in places], axis=1)
+        sums = _signs(n, None if exact else seed) @ together
+        # Rounding splits ties where the sum is near 0.
+        thresholds = np.abs(together.sum(0)) - TIE * np.abs(together).sum(0)
+        for place, extreme in zip(places, (np.abs(sums) >= thresholds).sum(0).tolist(), strict=True):
+            found[place] = SignFlip(extreme / 2**n if exact else (extreme + 1) / (RESAMPLES + 1), exact)
+    return [found[place] for place in range(len(values))]
 
 
 @lru_cache(maxsize=4)
