@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from harness.digests import verify
+from harness.digests import verified
 from harness.errors import StoreError
 
 COLUMNS: dict[str, str] = {
@@ -100,8 +100,7 @@ def read_arrow(path: Path, *columns: str) -> pa.Table:
         StoreError: if it is absent, damaged or edited, or lacks a column.
     """
     try:
-        verify(path, path.parent)
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(pa.BufferReader(verified(path))) as file:
             table = file.read(use_threads=False)
         if absent := [name for name in columns if name not in table.column_names]:
             raise ValueError(f"it has no column {', '.join(absent)}")
