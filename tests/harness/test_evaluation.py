@@ -243,7 +243,7 @@ def test_without_points_there_is_no_file_and_the_identity_is_what_it_was_before_
     old = {name: value for name, value in dataclasses.asdict(trial).items() if name != "evaluation"}
     again = Trial.from_json(json.loads(json.dumps(old)))
     assert again.identity == trial.identity
-    for name in ("study", "save_policy", "checkpoint_every", "resources"):
+    for name in ("study", "save_policy", "checkpoint_every", "resources", "split"):
         del old[name]
     old |= {name: getattr(trial, name).content() for name in ("trainer", "task")}
     old["metrics"] = [metric.content() for metric in trial.metrics]
