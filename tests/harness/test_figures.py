@@ -25,8 +25,8 @@ def paths(chart: Chart) -> dict[str, list[list[tuple[float, float]]]]:
     for group in ElementTree.fromstring(svg(chart)).iter("{http://www.w3.org/2000/svg}g"):
         (path,) = group.findall("{http://www.w3.org/2000/svg}path")
         pieces = path.attrib["d"].split("M")[1:]
-        points = [[tuple(map(float, point.split(" "))) for point in piece.split("L")] for piece in pieces]
-        found.setdefault(group.attrib["class"], []).extend(points)  # type: ignore[arg-type]
+        points = [[(float(x), float(y)) for x, y in map(str.split, piece.split("L"))] for piece in pieces]
+        found.setdefault(group.attrib["class"], []).extend(points)
     return found
 
 

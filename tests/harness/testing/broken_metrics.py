@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import math
 import os
 import random
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -467,18 +467,14 @@ class NeedsNoModule(OptionalModule):
 
 class WrongError(OptionalModule):
     def load(self) -> None:
-        try:
-            importlib.import_module("sacrebleu")
-        except ImportError:
-            raise RuntimeError("no luck") from None
+        if sys.modules.get("sacrebleu", self) is None:
+            raise RuntimeError("no luck")
 
 
 class Unnamed(OptionalModule):
     def load(self) -> None:
-        try:
-            importlib.import_module("sacrebleu")
-        except ImportError:
-            raise MetricError("something is not installed") from None
+        if sys.modules.get("sacrebleu", self) is None:
+            raise MetricError("something is not installed")
 
 
 class Thaws(Fine):
@@ -504,15 +500,6 @@ class NoPickleAfterUse(Fine):
     def score(self, generations: pd.DataFrame, context: MetricContext) -> float:
         self.__dict__["key"] = lambda text: text
         return super().score(generations, context)
-
-
-class Refuses(Fine):
-    """For the checks of tasks."""
-
-    values: ClassVar[Mapping[str, Value]] = {"refused": Value(None, (0, 1))}
-
-    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
-        raise MetricError("not these generations")
 
 
 class WantsPrompts(Fine):

@@ -413,10 +413,6 @@ class NoPickleAfterUse(Fine):
         return super().examples(split, tokenizer)
 
 
-class BrokenMetric(Fine):
-    metrics: ClassVar[tuple[MetricSpec, ...]] = (MetricSpec(f"{METRICS}:Refuses"),)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Perfectionist(Metric):
     """Measures references, and nothing that has a mistake."""
@@ -431,6 +427,17 @@ class Perfectionist(Metric):
     @classmethod
     def known_answers(cls) -> list[KnownAnswer]:
         return []
+
+
+class Refuses(Perfectionist):
+    """Measures nothing."""
+
+    def compute(self, generations: pd.DataFrame, context: MetricContext) -> dict[str, float]:
+        raise MetricError("not these generations")
+
+
+class BrokenMetric(Fine):
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (MetricSpec(f"{Path(__file__)}:Refuses"),)
 
 
 class Discouraging(Fine):
