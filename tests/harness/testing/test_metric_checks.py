@@ -10,7 +10,11 @@ from harness.testing.metric import METRIC
 from harness.testing.metric.subject import differences
 
 FILE = beside(__file__, "broken_metrics.py")
-JOINT = beside(__file__, "broken_joint_metrics.py")
+FILES = {
+    "": FILE,
+    "joint": beside(__file__, "broken_joint_metrics.py"),
+    "around": beside(__file__, "broken_surroundings.py"),
+}
 ODD = ("empty_completions_are_no_crash", "any_character_is_no_crash", "long_completions_are_no_crash")
 """Numbers of odd texts are held to their declarations too."""
 BIT_EQUAL = ("the_global_random_state_has_no_influence", "it_can_be_pickled")
@@ -74,12 +78,14 @@ BROKEN = [
     Broken("Freezes", "the_policy_is_left_alone", "requires_grad"),
     Broken("LeavesGradients", "the_policy_is_left_alone", "have gradients afterwards"),
     Broken(
-        "OfTheFolder", "the_working_directory_does_not_matter", "another working directory it reports letters_right"
+        "around:OfTheFolder",
+        "the_working_directory_does_not_matter",
+        "another working directory it reports letters_right",
     ),
-    Broken("Litters", "the_working_directory_does_not_matter", "writes scores.txt into the working directory"),
-    Broken("Hashes", "another_process_gives_equal_numbers", "PYTHONHASHSEED is 1, it reports letters_right"),
-    Broken("Connects", "no_network_is_used", "connects to localhost"),
-    Broken("ConnectsOnce", "no_network_is_used", "connects to localhost"),
+    Broken("around:Litters", "the_working_directory_does_not_matter", "writes scores.txt into the working directory"),
+    Broken("around:Hashes", "another_process_gives_equal_numbers", "PYTHONHASHSEED is 1, it reports letters_right"),
+    Broken("around:Connects", "no_network_is_used", "connects to localhost"),
+    Broken("around:ConnectsOnce", "no_network_is_used", "connects to localhost"),
     Broken("MeasuresFew", "too_few_generations_are_an_error", "4 generations are measured, and minimum_n is 5"),
     Broken("SaysLittle", "too_few_generations_are_an_error", "names not both numbers: 'too few'"),
     Broken("MissesColumns", "a_missing_column_is_an_error", "without the column 'completion': it raises KeyError"),
@@ -90,9 +96,9 @@ BROKEN = [
     Broken("DividesByLetters", "empty_completions_are_no_crash", "some empty completions: it raises ZeroDivisionError"),
     Broken("AsciiOnly", "any_character_is_no_crash", "completions in any script: it raises UnicodeEncodeError"),
     Broken("Recurses", "long_completions_are_no_crash", "long completions: it raises RecursionError"),
-    Broken("NeedsNoModule", "a_missing_module_is_an_error", "names 'sacrebleu', and it is computed without"),
-    Broken("WrongError", "a_missing_module_is_an_error", "without sacrebleu it raises RuntimeError"),
-    Broken("Unnamed", "a_missing_module_is_an_error", "it says 'something is not installed': name what"),
+    Broken("around:NeedsNoModule", "a_missing_module_is_an_error", "names 'sacrebleu', and it is computed without"),
+    Broken("around:WrongError", "a_missing_module_is_an_error", "without sacrebleu it raises RuntimeError"),
+    Broken("around:Unnamed", "a_missing_module_is_an_error", "it says 'something is not installed': name what"),
     Broken("Thaws", "it_is_a_frozen_dataclass", "'power' of an instance can be assigned"),
     Broken("Undocumented", "the_docstring_names_every_setting", "does not say what mystery means"),
     Broken("Drifts", "settings_survive_json", r"the settings \['power'\] are not what they were"),
@@ -109,9 +115,9 @@ BROKEN = [
 
 
 def address(plugin: str) -> str:
-    """Of a class in the file of broken metrics, or with ``joint:`` before it, in that of joint ones."""
-    joint = plugin.removeprefix("joint:")
-    return f"{FILE}:{plugin}" if joint == plugin else f"{JOINT}:{joint}"
+    """Of a class in the file of broken metrics, or in the one that the word before a colon stands for."""
+    file, _, name = plugin.rpartition(":")
+    return f"{FILES[file]}:{name}"
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +137,7 @@ def test_every_check_has_a_metric_that_fails_it():
     assert {broken.check for broken in BROKEN} == {check.name for check in METRIC.checks()}
 
 
-@pytest.mark.parametrize("conforming", ["Fine", "joint:Joint", "Plots", "UsesPolicy", "KeepsInMemory"])
+@pytest.mark.parametrize("conforming", ["Fine", "joint:Joint", "Plots", "UsesPolicy", "around:KeepsInMemory"])
 def test_a_metric_that_conforms_passes_every_check(conforming):
     report = run_checks("metric", address(conforming), tier=Tier.FULL if conforming == "Fine" else Tier.QUICK)
     assert report.passed, report.summary
