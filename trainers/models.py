@@ -158,6 +158,7 @@ def build_policy(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, *, backspa
     import torch
 
     from trainers.actions import BACKSPACE_TOKEN, ActionSpace
+    from trainers.devices import placed
     from trainers.policy import Policy
 
     tokenizer = copy.deepcopy(tokenizer)
@@ -172,7 +173,7 @@ def build_policy(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, *, backspa
             model.gradient_checkpointing_enable({"use_reentrant": False})  # the other kind skips frozen inputs
         if spec.lora:
             model = _with_lora(model, spec.lora, space.bksp)
-    return Policy(model, tokenizer, space)
+    return Policy(placed(model), tokenizer, space)
 
 
 def fresh_config(fresh: FreshModel, vocabulary: int) -> LlamaConfig:

@@ -14,6 +14,7 @@ import torch
 
 from trainers.actions import ActionSpace, actions_of
 from trainers.batches import Sequences, Trajectory, collate
+from trainers.devices import placed
 from trainers.generation import sample
 from trainers.outside import generation_config, starting_tokenizer
 from trainers.quantization import merged, size
@@ -234,4 +235,5 @@ class Policy:
             raise FileNotFoundError(f"{folder} is not a saved policy: it has no {ACTION_SPACE_FILE}")
         stored = json.loads(file.read_text())
         actions = ActionSpace(**{**stored, "forbidden": tuple(stored["forbidden"])})
-        return cls(AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), actions)
+        model = placed(AutoModelForCausalLM.from_pretrained(folder))
+        return cls(model, AutoTokenizer.from_pretrained(folder), actions)

@@ -8,6 +8,7 @@ position ids.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,7 @@ class SlotModel:
         self.model, self.rows, self.capacity = model, rows, capacity
         self.layers = [_Layer(self) for _ in range(config.num_hidden_layers)]
         self.cache = Cache(layers=list(self.layers))
+        self.cache_name = _cache_name(model)
         self.fast = LlamaStep(model, capacity) if writes_out(model) else None
         self.device = next(model.parameters()).device
         self.index = torch.arange(max(rows, capacity), device=self.device)
@@ -156,8 +158,15 @@ class SlotModel:
             input_ids=ids.to(self.device),
             attention_mask=mask,
             position_ids=positions.to(self.device),
-            cache=self.cache,
             use_cache=True,
             logits_to_keep=1,
+            **{self.cache_name: self.cache},
             **kwargs,
         )
+
+
+def _cache_name(model: Any) -> str:
+    """What the model calls its cache: transformers 5.24 renamed ``past_key_values``, which older code still takes."""
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    names = inspect.signature(type(plain).forward).parameters
+    return "past_key_values" if "past_key_values" in names else "cache"

@@ -90,6 +90,14 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     return choose
 
 
+def test_an_untrained_policy_and_a_saved_one_sample_there(tmp_path: Path) -> None:
+    policy = policy_of(MaximumLikelihood())
+    policy.save(tmp_path / "policy")
+    saved = Policy.load(tmp_path / "policy")
+    assert {policy.device.type, saved.device.type} == {"cuda"}
+    assert saved.generate(TEXTS, Decoder(), 0, 6, 20) == policy.generate(TEXTS, Decoder(), 0, 6, 20)
+
+
 @pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: type(trainer).__name__)
 def test_losses_are_those_of_a_cpu(trainer: Trainer, on_cpu: Callable[[bool], None]) -> None:
     losses, places = [], []

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
@@ -191,3 +192,12 @@ def test_trained_tokenizers(tmp_path: Path) -> None:
     assert len(list((tmp_path / "tokenizers").iterdir())) == 1
     tokenizer_for(spec, lambda: iter([*TEXTS, "x"]), tmp_path)
     assert len(list((tmp_path / "tokenizers").iterdir())) == 2
+
+
+def test_policies_are_on_the_device_that_accelerate_trains_on(
+    make_policy: MakePolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The meta device stands for a GPU here: moved there, a model has no weights left, but is elsewhere."""
+    make_policy().save(tmp_path / "policy")
+    monkeypatch.setitem(PartialState()._shared_state, "device", torch.device("meta"))
+    assert {make_policy().device.type, Policy.load(tmp_path / "policy").device.type} == {"meta"}

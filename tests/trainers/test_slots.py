@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from inspect import signature
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,10 +17,28 @@ from transformers import (
     MistralForCausalLM,
     PreTrainedModel,
 )
+from transformers.cache_utils import Cache
 
 from trainers.slots import SlotModel
 
 WIDTHS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 16}
+
+
+class OlderLlama(LlamaForCausalLM):
+    """Calls its cache as all models did before transformers 5.24, and as code that comes with weights still does."""
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int = 0,
+    ) -> Any:
+        name = "cache" if "cache" in signature(LlamaForCausalLM.forward).parameters else "past_key_values"
+        rest: dict[str, Any] = {name: past_key_values, "use_cache": use_cache, "logits_to_keep": logits_to_keep}
+        return super().forward(input_ids, attention_mask, position_ids, **rest)
 
 
 def models(attention: str) -> list[PreTrainedModel]:
@@ -34,7 +55,8 @@ def models(attention: str) -> list[PreTrainedModel]:
         **WIDTHS,
     )
     gpt2 = GPT2Config(vocab_size=11, n_embd=16, n_layer=2, n_head=2, n_positions=32, attn_implementation=attention)
-    return [LlamaForCausalLM(llama).eval(), biased(LlamaForCausalLM(odd)).eval(), GPT2LMHeadModel(gpt2).eval()]
+    plain = [LlamaForCausalLM(llama), biased(LlamaForCausalLM(odd)), GPT2LMHeadModel(gpt2), OlderLlama(llama)]
+    return [model.eval() for model in plain]
 
 
 def biased(model: PreTrainedModel) -> PreTrainedModel:

@@ -14,6 +14,7 @@ generation config act as everywhere; without ``do_sample`` a policy may write an
 from __future__ import annotations
 
 import json
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ def _walk(
     mask = kwargs.get("attention_mask")
     alive = torch.ones_like(input_ids) if mask is None else mask
     cache = DynamicCache(config=model.config)
+    # transformers 5.24 renamed it; older code takes only the old name.
+    cache_name = "past_key_values" if "past_key_values" in signature(type(model).forward).parameters else "cache"
     texts: list[list[int]] = [[] for _ in range(count)]
     # Per row: the cache slots of its visible tokens, and the logits of its visible states.
     slots: list[list[int]] = [[] for _ in range(count)]
@@ -58,9 +61,9 @@ def _walk(
             input_ids=ids,
             attention_mask=alive,
             position_ids=positions,
-            cache=cache,
             use_cache=True,
             logits_to_keep=1,
+            **{cache_name: cache},
         )
         logits: torch.Tensor = output.logits[:, -1].float()
         logits[:, actions["forbidden"]] = -torch.inf
