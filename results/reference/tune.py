@@ -40,7 +40,7 @@ LEVELS = ("logits", "head")
 LEARNING_RATES = {
     "language": [(2e-3, 2e-2)],
     "arithmetic": [(2e-3, 2e-2), (4e-4, 4e-3)],
-    "text": [(2e-3, 2e-2)],
+    "text": [(1e-3, 1e-2)],
 }
 """Ranges of ``TRIES`` points each: where the best were at the edge of one, all methods got another that goes beyond."""
 RANGES = {
