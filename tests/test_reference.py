@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from harness.expansion import plan
+from harness.statistics import sign_flip_floor
 from harness.study import load_study
 from harness.trial import Trial
 
@@ -19,15 +22,19 @@ HERE = Path(__file__).parents[1] / "results" / "reference"
 TRIED = sorted(path.stem.removeprefix("tries-") for path in HERE.glob("tries-*.csv"))
 
 
-@pytest.fixture(scope="module")
-def tune() -> ModuleType:
-    found = importlib.util.spec_from_file_location("tune", HERE / "tune.py")
+def script(name: str) -> ModuleType:
+    found = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
     assert found
     assert found.loader
     module = importlib.util.module_from_spec(found)
-    sys.modules["tune"] = module
+    sys.modules[name] = module
     found.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def tune() -> ModuleType:
+    return script("tune")
 
 
 @pytest.mark.parametrize("task", ["language", "arithmetic", "text"])
@@ -80,3 +87,58 @@ def test_the_other_studies_learn_at_the_rate_of_the_tuned_likelihood() -> None:
         study, _ = load_study(name)
         tuned = main.tasks["language"]["trainers"]["mle"]["optimization"]
         assert {key: study.optimization[key] for key in tuned} == tuned
+
+
+@pytest.fixture(scope="module")
+def contrasts() -> ModuleType:
+    return script("contrasts")
+
+
+def test_every_planned_contrast_can_be_made_and_decided(contrasts: ModuleType) -> None:
+    planned = list(contrasts.families())
+    assert len({(each.study, each.task) for each in planned}) == len(planned)
+    for family in planned:
+        trials = {
+            name: plan(f"reference_{name}")
+            for name in {family.study, *(side.study for pair in family.pairs for side in pair if side.study)}
+        }
+        seeds = {len({trial.seed for trial in each.trials}) for each in trials.values()}
+        assert len(seeds) == 1
+        for side in {side for pair in family.pairs for side in pair}:
+            chosen = trials[side.study or family.study].only([side.trainer], [family.task]).trials
+            assert {side.decoder} <= set(chosen[0].decoders)
+        assert len(family.pairs) * sign_flip_floor(seeds.pop()) <= contrasts.ALPHA
+
+
+def test_a_family_is_judged_as_by_hand(contrasts: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(1.0, 0.1, 10)
+    made = {"base": base, "better": base - 0.3, "same": base + rng.normal(0, 0.01, 10), "noisy": rng.normal(1.1, 1, 10)}
+    table = long_table(made)
+    sides = tuple((contrasts.Side(name), contrasts.Side("base")) for name in made if name != "base")
+    found = contrasts.judged(contrasts.Family("toy", "language", "kl_forward", sides), {"toy": table})
+    assert found["verdict"].tolist() == ["better", "equal", "open"]
+    assert found["effect"].tolist() == pytest.approx([np.mean(base - made[name]) for name in found["trainer"]])
+    assert found["p"][0] == 2 / 2**10
+    assert found["p_holm"][0] == 3 * 2 / 2**10
+    turned = contrasts.Family("toy", "language", "kl_forward", tuple((other, one) for one, other in sides))
+    assert contrasts.judged(turned, {"toy": table})["verdict"].tolist() == ["worse", "equal", "open"]
+
+
+def test_no_seed_is_left_out(contrasts: ModuleType) -> None:
+    table = long_table({"one": np.arange(10.0), "other": np.arange(10.0)})
+    family = contrasts.Family("toy", "language", "kl_forward", ((contrasts.Side("one"), contrasts.Side("other")),))
+    with pytest.raises(SystemExit, match="do not have the same seeds"):
+        contrasts.judged(family, {"toy": table.iloc[:-1]})
+    with pytest.raises(SystemExit, match="not one per seed"):
+        contrasts.judged(family, {"toy": pd.concat([table, table])})
+
+
+def long_table(values: dict[str, NDArray[np.float64]]) -> pd.DataFrame:
+    common = {"task": "language", "metric": "kl_forward", "decoder": "ancestral"}
+    rows = [
+        {**common, "trainer": trainer, "seed": seed, "value": value}
+        for trainer, mine in values.items()
+        for seed, value in enumerate(mine)
+    ]
+    return pd.DataFrame(rows)

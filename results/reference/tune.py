@@ -85,6 +85,7 @@ def study_of(task: str) -> Study:
     """The study that tries out everything on one task, sized and measured as the reference study is."""
     reference, _ = load_study("reference_main")
     table = {name: value for name, value in reference.tasks[task].items() if name != "trainers"}
+    changes = {"language": {"seed": 1}, "text": {"validation": 256}}.get(task, {})
     trainers = {
         f"{trainer}.{number}": {**reference.trainers[trainer], "use": trainer, **settings(trainer, point)}
         for trainer in OWN
@@ -97,7 +98,7 @@ def study_of(task: str) -> Study:
         split="validation",
         decoders={"ancestral": {}},
         trainers=trainers,
-        tasks={task: {**table, "decoders": ["ancestral"], **({"seed": 1} if task == "language" else {})}},
+        tasks={task: {**table, "decoders": ["ancestral"], **changes}},
         metrics=reference.metrics if task == "text" else {},
         evaluation=Evaluation(),
     )

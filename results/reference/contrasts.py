@@ -1,0 +1,186 @@
+"""The contrasts that the protocol asks for, and no others: effects, intervals, exact tests and verdicts.
+
+    python results/reference/contrasts.py [results/reference]
+
+Reads the published tables beside this file, prints the contrasts of those that are there as markdown, and writes them
+to ``contrasts.csv``. ``seqmatch compare`` shows everything else, and decides nothing here.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from harness.result_files import read_results
+from harness.statistics import holm, sign_flips, t_interval
+
+HERE = Path(__file__).parent
+ALPHA = 0.05
+DECIDES = {"language": "kl_forward", "arithmetic": "accuracy", "text": "mauve"}
+MARGINS = {"kl_forward": ("share", 0.15), "accuracy": ("absolute", 0.03), "mauve": ("absolute", 0.03)}
+"""What is too small to matter: a share of the other's mean, or in the number's own unit."""
+BACKSPACE, MATCH, CLONING = "sequence_match_backspace", "sequence_match", "behavioral_cloning"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a contrast: who wrote what is measured, and how."""
+
+    trainer: str
+    decoder: str = "ancestral"
+    study: str | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """Contrasts on one number that are corrected together.
+
+    Attributes:
+        study: the published study of both sides, unless a side names another.
+        task: of both sides.
+        metric: the number.
+        pairs: each of a side, and the side that it is held against.
+    """
+
+    study: str
+    task: str
+    metric: str
+    pairs: tuple[tuple[Side, Side], ...]
+
+
+def families() -> Iterator[Family]:
+    """All contrasts, by study and task."""
+    for task, metric in DECIDES.items():
+        methods = [(BACKSPACE, "mle"), (BACKSPACE, CLONING), (MATCH, "mle"), (CLONING, "mle"), ("unlikelihood", "mle")]
+        pairs = [(Side(one), Side(other)) for one, other in methods]
+        if task != "text":
+            pairs += [(Side(trainer), Side(trainer, "no_erasing")) for trainer in (BACKSPACE, CLONING)]
+            longer = [(BACKSPACE, "mle"), (BACKSPACE, CLONING), (MATCH, "mle")]
+            pairs += [(Side(one), Side(other, study="flops")) for one, other in longer]
+        yield Family("main", task, metric, tuple(pairs))
+    sizes = [f"{kind}_{size}" for kind in ("uniform", "task") for size in ("small", "large")]
+    pairs = [(Side(f"{way}_{size}"), Side(f"{way}_none")) for way in ("cloning", "match") for size in sizes]
+    pairs += [(Side(f"match_{size}"), Side(f"cloning_{size}")) for size in ("none", *sizes)]
+    yield Family("noise", "arithmetic", "accuracy", tuple(pairs))
+    for task in ("base", "other", "few", "short", "long", "small"):
+        pairs = [(Side(one), Side("mle")) for one in ("match", "match_uniform", "match_policy")]
+        pairs += [(Side(f"match_{kind}"), Side(f"cloning_{kind}")) for kind in ("uniform", "policy")]
+        yield Family("regimes", task, "kl_forward", tuple(pairs))
+    neighbours = {
+        "default": "behavioral_cloning half_value_weight noise_on_rollouts alpha_4 alpha_16 alpha_64",
+        "alpha_16": "levels_head refresh_5 refresh_once from_the_start no_cloning_left chi2 chi2_mixture_exact "
+        "hellinger jensen_shannon",
+        "levels_head": "forward_kl reverse_kl",
+    }
+    pairs = [(Side(one), Side(other)) for other, those in neighbours.items() for one in those.split()]
+    yield Family("grid", "language", "kl_forward", tuple(pairs))
+    real = [(MATCH, "mle"), (CLONING, "mle"), (BACKSPACE, "mle"), (BACKSPACE, CLONING), ("mle", "pretrained")]
+    yield Family("smollm2", "text", "mauve", tuple((Side(one), Side(other)) for one, other in real))
+
+
+def judged(family: Family, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """A row per contrast of a family.
+
+    Returns:
+        ``effect`` is the mean difference over matched seeds, positive where the first is better; ``low`` and ``high``
+        are its 95 % Student-t interval, not corrected. ``p_holm`` is of the exact sign-flip test, corrected over the
+        family. ``verdict``: "better" or "worse" by ``p_holm``; else "equal" where the 90 % interval lies within the
+        margin (two one-sided tests); else "open".
+
+    Raises:
+        SystemExit: if a seed is missing on one side: no trial is left out.
+    """
+    rows, differences = [], []
+    for pair in family.pairs:
+        own, other = (values(family, side, tables) for side in pair)
+        if list(own.index) != list(other.index) or own.isna().any() or other.isna().any():
+            raise SystemExit(f"{family.study}/{family.task}: {pair[0]} and {pair[1]} do not have the same seeds")
+        sign = -1 if family.metric == "kl_forward" else 1
+        difference = sign * (own.to_numpy() - other.to_numpy())
+        kind, size = MARGINS[family.metric]
+        margin = size * abs(other.mean()) if kind == "share" else size
+        low, high = t_interval(difference)
+        inner = t_interval(difference, 0.9)
+        rows.append(
+            {
+                "study": family.study,
+                "task": family.task,
+                "metric": family.metric,
+                "trainer": label(pair[0]),
+                "against": label(pair[1]),
+                "seeds": len(own),
+                "mean": own.mean(),
+                "other_mean": other.mean(),
+                "effect": difference.mean(),
+                "low": low,
+                "high": high,
+                "margin": margin,
+                "within": -margin < inner[0] and inner[1] < margin,
+            }
+        )
+        differences.append(difference)
+    table = pd.DataFrame(rows)
+    table["p"] = [test.p for test in sign_flips(differences)]
+    table["p_holm"] = holm(table["p"])
+    table["verdict"] = [verdict(*row) for row in table[["effect", "p_holm", "within"]].itertuples(index=False)]
+    return table.drop(columns="within")
+
+
+def verdict(effect: float, p_holm: float, within: bool) -> str:
+    """What a contrast says."""
+    if p_holm <= ALPHA:
+        return "better" if effect > 0 else "worse"
+    return "equal" if within else "open"
+
+
+def values(family: Family, side: Side, tables: dict[str, pd.DataFrame]) -> pd.Series[float]:
+    """The number of one side, by seed."""
+    table = tables[side.study or family.study]
+    wanted = {"task": family.task, "metric": family.metric, "trainer": side.trainer, "decoder": side.decoder}
+    for column, name in wanted.items():
+        table = table[table[column] == name]
+    found: pd.Series[float] = table.set_index("seed")["value"].sort_index()
+    if found.empty or not found.index.is_unique:
+        raise SystemExit(f"{side.study or family.study}: {len(found)} values of {wanted}, and not one per seed")
+    return found
+
+
+def label(side: Side) -> str:
+    """How a table calls a side."""
+    extras = [each for each in (side.decoder if side.decoder != "ancestral" else "", side.study) if each]
+    return side.trainer + (f" ({', '.join(extras)})" if extras else "")
+
+
+def main(place: Path) -> None:
+    """Judge what is published."""
+    tables = {path.parent.name: read_results(path, "reference") for path in sorted(place.glob("*/results.parquet"))}
+    ready = [
+        each
+        for each in families()
+        if {each.study, *(side.study or each.study for pair in each.pairs for side in pair)} <= set(tables)
+    ]
+    if not ready:
+        raise SystemExit(f"{place} has no published study: run make reference")
+    found = pd.concat([judged(family, tables) for family in ready], ignore_index=True)
+    found.to_csv(place / "contrasts.csv", index=False, float_format="%.6g")
+    print(markdown(found))
+
+
+def markdown(found: pd.DataFrame) -> str:
+    """A table for a page."""
+    lines = ["| study | task | number | trainer | against | effect [95 %] | p (Holm) | verdict |", "|" + "---|" * 8]
+    for row in found.to_dict("records"):
+        digits = 3 - math.floor(math.log10(max(abs(row["low"]), abs(row["high"]), 1e-9)))
+        effect, low, high = (f"{row[name]:.{max(0, digits - 1)}f}" for name in ("effect", "low", "high"))
+        names = " | ".join(str(row[name]) for name in ("study", "task", "metric", "trainer", "against"))
+        lines.append(f"| {names} | {effect} [{low}, {high}] | {row['p_holm']:.3f} | {row['verdict']} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if sys.argv[1:] else HERE)
