@@ -29,13 +29,15 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The project's own results: see results/reference/README.md. Finished trials are not run again.
-REFERENCE := main noise regimes grid smollm2
+# The project's own results: see results/reference/README.md. Finished trials are not run again. The last is a night without
+# a GPU: make reference REFERENCE="main flops noise regimes grid" leaves it out.
+REFERENCE := main flops noise regimes grid smollm2
 reference: setup
 	for part in $(REFERENCE); do \
 	  $(BIN)/seqmatch run reference_$$part --workers $(WORKERS) && \
 	  $(BIN)/seqmatch publish results/reference_$$part results/reference/$$part || exit 1; \
 	done
+	$(BIN)/python results/reference/contrasts.py
 
 # Pictures of the pages, from results/quick and results/reference.
 docs: setup

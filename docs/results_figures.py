@@ -1,4 +1,4 @@
-"""Figures of docs/results.md, from the tables in results/reference.
+"""Figures of docs/results.md, from the tables and contrasts in results/reference.
 
 Usage: python docs/results_figures.py [results/reference] [docs/images]
 """
@@ -12,7 +12,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.comparison import compare
 from harness.result_files import read_results
 
 KINDS = ("uniform", "task")
@@ -23,39 +22,39 @@ METHODS = {"cloning": "behavioural cloning", "match": "SequenceMatch"}
 def main(results: Path, images: Path) -> None:
     """Draw all figures whose tables are there."""
     images.mkdir(parents=True, exist_ok=True)
-    drawn = {
-        "main": lambda table: effects(table, "mle", ("accuracy", "mauve", "kl_forward"), decoder="ancestral"),
-        "noise": noise,
-        "regimes": lambda table: effects(table, "mle", ("kl_forward", "invalid_mass")),
-        "grid": lambda table: effects(table, "behavioral_cloning", ("kl_forward", "invalid_mass")),
-    }
-    for name, draw in drawn.items():
-        if (results / name).is_dir():
-            draw(read_results(results / name, "reference")).savefig(images / f"reference-{name}.svg")
+    contrasts = pd.read_csv(results / "contrasts.csv")
+    for study, found in contrasts.groupby("study"):
+        effects(found).savefig(images / f"reference-{study}.svg")
+    if (results / "noise").is_dir():
+        noise(read_results(results / "noise", "reference")).savefig(images / "reference-noise-rates.svg")
 
 
-def effects(table: pd.DataFrame, baseline: str, metrics: tuple[str, ...], decoder: str = "ancestral") -> Figure:
-    """Effects against a baseline and their 95 % intervals over seeds; right is better, full dots are significant."""
-    found = compare(table, baseline, metrics=[name for name in metrics if name in set(table["metric"])])
-    found = found[(found["decoder"] == decoder) & (found["trainer"] != "pretrained")]
-    panels = [(task, metric) for (task, metric), _ in found.groupby(["task", "metric"], sort=False)]
-    rows = found["trainer"].nunique()
-    figure = Figure(figsize=(3.4 * len(panels), 0.9 + 0.28 * rows), layout="constrained")
-    for column, ((task, metric), axes) in enumerate(
-        zip(panels, figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], strict=True)
-    ):
-        mine = found[(found["task"] == task) & (found["metric"] == metric)].iloc[::-1]
-        errors = [mine["effect"] - mine["low"], mine["high"] - mine["effect"]]
-        filled = mine["verdict"].isin(["better", "worse"]).map({True: "black", False: "white"})
-        axes.errorbar(mine["effect"], mine["trainer"], xerr=errors, fmt="none", ecolor="0.6")
-        axes.scatter(mine["effect"], mine["trainer"], c=filled, edgecolors="black")
-        axes.axvline(0, color="0.8", zorder=0)
-        axes.set_title(f"{task}: {metric.replace('_', ' ')}", fontsize=9)
-        axes.set_xlabel(f"better than {baseline} by" if not column else "")
-        axes.tick_params(labelsize=8)
-        axes.margins(y=0.2)
-        axes.locator_params(axis="x", nbins=4)
+def effects(contrasts: pd.DataFrame) -> Figure:
+    """Effects of the planned contrasts of a study and their 95 % intervals over seeds, a panel per task.
+
+    Right is better; full dots are significant after correction, and grey bands are the margins of equality.
+    """
+    panels = list(contrasts.groupby(["task", "metric"], sort=False))
+    rows = max(len(mine) for _, mine in panels)
+    figure = Figure(figsize=(5.2 * len(panels), 0.9 + 0.26 * rows), layout="constrained")
+    for ((task, metric), mine), axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+        _effects_panel(axes, mine.iloc[::-1])
+        axes.set_title(f"{task}: better by, in {metric}", fontsize=9)
     return figure
+
+
+def _effects_panel(axes: Axes, contrasts: pd.DataFrame) -> None:
+    names = [f"{one} over {other}" for one, other in zip(contrasts["trainer"], contrasts["against"], strict=True)]
+    errors = [contrasts["effect"] - contrasts["low"], contrasts["high"] - contrasts["effect"]]
+    filled = contrasts["verdict"].isin(["better", "worse"]).map({True: "black", False: "white"})
+    places = range(len(names))
+    axes.barh(places, 2 * contrasts["margin"], left=-contrasts["margin"], height=0.8, color="0.93", zorder=0)
+    axes.errorbar(contrasts["effect"], places, xerr=errors, fmt="none", ecolor="0.5")
+    axes.scatter(contrasts["effect"], places, c=filled, edgecolors="black", zorder=3)
+    axes.axvline(0, color="0.7", zorder=1)
+    axes.set_yticks(places, names)
+    axes.tick_params(labelsize=7)
+    axes.locator_params(axis="x", nbins=4)
 
 
 def noise(table: pd.DataFrame) -> Figure:
