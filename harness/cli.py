@@ -274,7 +274,7 @@ def reproduce(
 @app.command()
 def publish(
     folder: Annotated[str, typer.Argument(help="Results folder of a run that is finished, or its URL.")],
-    to: Annotated[Path, typer.Argument(help="Folder of the publication.")],
+    to: Annotated[str, typer.Argument(help="Folder of the publication.")],
 ) -> None:
     """Write the tables, provenance and page of a run without its bulk, small enough to commit."""
     from harness.publishing import publish

@@ -54,13 +54,21 @@ def git_state(home: Path = HOME) -> dict[str, object] | None:
 
 
 def machine() -> dict[str, str]:
-    """Python, operating system and processor, on whose kind the last bits of sums depend."""
+    """Python, operating system, processor and GPU, on whose kind the last bits of sums depend."""
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "machine": platform.machine(),
         "processor": _processor(),
+        "gpu": _gpu(),
     }
+
+
+def _gpu() -> str:
+    """What the first GPU calls itself; "none" without one."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
 
 
 def _processor() -> str:

@@ -8,54 +8,67 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import partial
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StoreError
+from harness.errors import RequestError, StoreError
 from harness.leaderboard.page import write_leaderboard
-from harness.leaderboard.reading import read_tables
-from harness.places import opened
-from harness.published import PROVENANCE
+from harness.leaderboard.reading import Tables, read_tables
+from harness.places import mirror_at, opened
+from harness.published import PROVENANCE, is_published
 from harness.store import Store
-from harness.writing import write_file, writing
+from harness.writing import SCRATCH, move_into_place, writing
 
 SAMPLES = 2
 """Generations of every trial and decoder on the page."""
 _ELSEWHERE = ("specification", "files", "traceback")
 
 
-def publish(folder: str | Path, to: Path, samples: int = SAMPLES) -> list[Path]:
+def publish(folder: str | Path, to: str | Path) -> list[Path]:
     """Write the publication of a results folder.
 
     Args:
         folder: results of a run, or its URL, all of whose trials are finished.
-        to: folder of the publication; files of an older one are replaced.
-        samples: generations of every trial and decoder on its page.
+        to: folder of the publication, which appears whole or not at all; an older publication there is replaced.
 
     Returns:
         Its files.
 
     Raises:
-        StoreError: if there is no run, a trial is not finished, a file is damaged, or ``to`` cannot be written or is a
-            run itself.
+        RequestError: if ``to`` is a URL.
+        StoreError: if there is no run, a trial is not finished or is not what the study specifies, a file is damaged,
+            or ``to`` cannot be written or holds something else than a publication.
     """
-    store, provenance = Store(opened(folder)), dict[str, dict[str, Any]]()
+    if mirror_at(to):
+        raise RequestError(f"{to} is a URL: publish to a folder, and copy that")
+    store, place, provenance = Store(opened(folder)), Path(to), dict[str, dict[str, Any]]()
+    store.specified()
     for entry, record in store.records():
         if record is None or record["status"] != "finished":
             raise StoreError(f"trial {entry['label']} of {folder} is not finished: run the study again")
+        if record["identity"] != entry["identity"]:
+            raise StoreError(f"trial {entry['label']} of {folder} is not that of its study.json: run the study again")
         provenance[entry["label"]] = {name: value for name, value in record.items() if name not in _ELSEWHERE}
-    if Store(to).trials.exists():
-        raise StoreError(f"{to} is a run: publish to another folder")
+    if place.exists() and not is_published(place) and not (place.is_dir() and not any(place.iterdir())):
+        raise StoreError(f"{place} is a run or holds something else: publish to another folder")
     tables = read_tables(store)
-    with writing(to):
-        to.mkdir(parents=True, exist_ok=True)
-        write_leaderboard(store, tables, to / "leaderboard.html", to / "leaderboard.md", samples)
-        for name, table in {"results": tables.results, "evaluations": tables.evaluations}.items():
-            write_file(to / f"{name}.parquet", table.to_parquet)
-        write_file(to / "results.csv", partial(tables.results.to_csv, index=False))
-        if tables.verdicts is not None:
-            write_file(to / "verdicts.csv", partial(tables.verdicts.to_csv, index=False))
-        write_file(to / "study.json", partial(shutil.copyfile, store.out / "study.json"))
-        write_file(to / PROVENANCE, lambda path: path.write_text(json.dumps(provenance, indent=1)))
-    return sorted(to.iterdir())
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=SCRATCH, ignore_cleanup_errors=True) as folder_of_all:
+            scratch = Path(folder_of_all) / "new"
+            scratch.mkdir()
+            _write(scratch, store, tables, provenance)
+            move_into_place(scratch, place)
+    return sorted(place.iterdir())
+
+
+def _write(to: Path, store: Store, tables: Tables, provenance: dict[str, dict[str, Any]]) -> None:
+    write_leaderboard(store, tables, to / "leaderboard.html", to / "leaderboard.md", SAMPLES)
+    for name, table in {"results": tables.results, "evaluations": tables.evaluations}.items():
+        table.to_parquet(to / f"{name}.parquet")
+    tables.results.to_csv(to / "results.csv", index=False)
+    if tables.verdicts is not None:
+        tables.verdicts.to_csv(to / "verdicts.csv", index=False)
+    shutil.copyfile(store.out / "study.json", to / "study.json")
+    (to / PROVENANCE).write_text(json.dumps(provenance, indent=1))

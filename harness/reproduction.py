@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scipy.stats import norm
+
+from harness.entries import Entry
 from harness.errors import RequestError, StoreError
 from harness.execution import execute
 from harness.leaderboard import grids
@@ -17,9 +20,10 @@ from harness.places import opened
 from harness.preflight import check_trials
 from harness.progress import Reporter, display, quiet
 from harness.provenance import library_versions, machine, source_digest
+from harness.registry import METRICS, TASKS, TRAINERS
 from harness.store import Store
 from harness.tables import long_table
-from harness.trial import Trial
+from harness.trial import Component, Trial
 from harness.trial_log import Log
 
 if TYPE_CHECKING:
@@ -28,8 +32,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 0.05
 """Relative difference up to which a number is close."""
-SAMPLE_ERRORS = 2 * math.sqrt(2)
-"""Sample errors up to which a number is close: two standard errors of the difference of two samples."""
+FALSE_ALARMS = 0.05
+"""Chance that sampling alone makes any number of a trial different, where all sample errors are known."""
 
 
 class Closeness(enum.StrEnum):
@@ -41,6 +45,7 @@ class Closeness(enum.StrEnum):
 
 
 _NUMBERS = ["recorded", "again", "sample_error"]
+_COLUMNS = ["decoder", "metric", *_NUMBERS, "closeness"]
 _STYLES = {"identical": "green", "close": "yellow", "different": "bold red"}
 
 
@@ -92,22 +97,26 @@ def reproduce(folder: str | Path, name: str, tolerance: float = TOLERANCE) -> Re
     again = long_table(result.rows)
     table = recorded.merge(again, on=["decoder", "metric"], how="left", suffixes=("", "_again"))
     table = table.assign(recorded=table["value"], again=table["value_again"])
+    reach = sample_errors(len(table))
     table["closeness"] = [
-        _closeness(recorded, again, error, tolerance).value
-        for recorded, again, error in table[_NUMBERS].to_numpy(float).tolist()
+        _closeness(recorded, again, reach * error, n, tolerance).value
+        for recorded, again, error, n in table[[*_NUMBERS, "n"]].to_numpy(float).tolist()
     ]
-    kept = ["decoder", "metric", *_NUMBERS, "closeness"]
-    return Reproduction(trial.label, table[kept], tuple(_changed(trial, record)))
+    return Reproduction(trial.label, table[_COLUMNS], tuple(_changed(trial, record)))
+
+
+def sample_errors(numbers: int) -> float:
+    """Sample errors up to which a number is close: of the difference of two samples, Bonferroni over all numbers."""
+    return math.sqrt(2) * float(norm.isf(FALSE_ALARMS / (2 * numbers)))
 
 
 def layout(found: Reproduction) -> Group:
     """A reproduction for the terminal."""
-    columns = ["decoder", "metric", *_NUMBERS, "closeness"]
     rows = [
         [str(row["decoder"]), str(row["metric"]), *(f"{row[name]:.6g}" for name in _NUMBERS), str(row["closeness"])]
         for row in found.table.to_dict("records")
     ]
-    grid = Grid(found.label, columns, frozenset(("decoder", "metric")), [rows])
+    grid = Grid(found.label, _COLUMNS, frozenset(("decoder", "metric")), [rows])
     notes = found.changed or ["Nothing that could change a number has changed since."]
     return grids.layout([grid], notes, _STYLES)
 
@@ -123,17 +132,26 @@ def _named(store: Store, name: str) -> Trial:
     raise RequestError(f"{store.out} has no trial {name!r}: it has {len(trials)}, the first is {trials[0].label}")
 
 
-def _closeness(recorded: float, again: float, sample_error: float, tolerance: float) -> Closeness:
+def _closeness(recorded: float, again: float, error: float, n: float, tolerance: float) -> Closeness:
     if recorded == again:
         return Closeness.IDENTICAL
-    allowed = tolerance * abs(recorded)
-    if sample_error > 0:
-        allowed = max(allowed, SAMPLE_ERRORS * sample_error)
-    return Closeness.CLOSE if abs(recorded - again) <= allowed else Closeness.DIFFERENT
+    if not (math.isfinite(recorded) and math.isfinite(again)):
+        return Closeness.DIFFERENT
+    # A share of none or all has no spread of its own: up to three of n go with it (the rule of three).
+    bounds = (tolerance * abs(recorded), error, 3 / n if recorded in (0, 1) else 0)
+    return Closeness.CLOSE if any(abs(recorded - again) <= bound for bound in bounds) else Closeness.DIFFERENT
 
 
 def _changed(trial: Trial, record: Mapping[str, Any]) -> list[str]:
     before = {**trial.versions, **record.get("machine", {}), "source code": record.get("source")}
-    now: dict[str, object] = {**library_versions(), **machine(), "source code": source_digest()}
+    now: dict[str, object] = {**library_versions(), **machine(), "processes": 1, "source code": source_digest()}
+    for registry, parts in ((TRAINERS, [trial.trainer]), (TASKS, [trial.task]), (METRICS, trial.metrics)):
+        for part in parts:
+            entry = registry.entry(part.use)
+            before[part.use], now[part.use] = _origin(part), _origin(entry)
     changed = [name for name in now if name in before and before[name] != now[name]]
     return [f"{name} was {before[name]}, is {now[name]}" for name in changed]
+
+
+def _origin(part: Component | Entry) -> str:
+    return f"{part.distribution} {part.version}"

@@ -254,6 +254,7 @@ class Store:
         """The rows of every trial in the named tables, with the study that wants them and the name of their table."""
         import pyarrow as pa
 
+        self._require_run()
         parts = list[tuple[str, str, pa.Table]]()
         for trial in self.study()["trials"]:
             record, folder = self.record(trial["label"]), self.trials / trial["label"]
@@ -335,7 +336,12 @@ class Store:
         Raises:
             StoreError: if the table is absent or damaged, or does not say what each sample answers.
         """
+        self._require_run()
         return read_table(self.trials / trial.label / "generations.parquet", "decoder", "prompt", "reference")
+
+    def _require_run(self) -> None:
+        if is_published(self.out):
+            raise StoreError(f"{self.out} is a publication, without the trials themselves: run its study for those")
 
     def policy(self, trial: Trial) -> Path | None:
         """Folder of the trained policy of a finished trial; None where it was not kept.

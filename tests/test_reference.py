@@ -128,9 +128,9 @@ def test_a_family_is_judged_as_by_hand(contrasts: ModuleType) -> None:
 def test_no_seed_is_left_out(contrasts: ModuleType) -> None:
     table = long_table({"one": np.arange(10.0), "other": np.arange(10.0)})
     family = contrasts.Family("toy", "language", "kl_forward", ((contrasts.Side("one"), contrasts.Side("other")),))
-    with pytest.raises(SystemExit, match="do not have the same seeds"):
+    with pytest.raises(contrasts.NotMadeError, match="do not have the same seeds"):
         contrasts.judged(family, {"toy": table.iloc[:-1]})
-    with pytest.raises(SystemExit, match="not one per seed"):
+    with pytest.raises(contrasts.NotMadeError, match="not one per seed"):
         contrasts.judged(family, {"toy": pd.concat([table, table])})
 
 

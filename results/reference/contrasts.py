@@ -12,12 +12,15 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from harness.result_files import read_results
 from harness.statistics import holm, sign_flips, t_interval
+from harness.writing import write_file
 
 HERE = Path(__file__).parent
 ALPHA = 0.05
@@ -51,6 +54,10 @@ class Family:
     task: str
     metric: str
     pairs: tuple[tuple[Side, Side], ...]
+
+
+class NotMadeError(Exception):
+    """The contrasts of a family cannot be made; the message says what is missing."""
 
 
 def families() -> Iterator[Family]:
@@ -89,23 +96,23 @@ def judged(family: Family, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     Returns:
         ``effect`` is the mean difference over matched seeds, positive where the first is better; ``low`` and ``high``
         are its 95 % Student-t interval, not corrected. ``p_holm`` is of the exact sign-flip test, corrected over the
-        family. ``verdict``: "better" or "worse" by ``p_holm``; else "equal" where the 90 % interval lies within the
-        margin (two one-sided tests); else "open".
+        family. ``verdict``: "better" or "worse" by ``p_holm``; else "equal" where two one-sided tests at 5 % exclude a
+        difference as large as the margin, whose spread over the seeds counts too where it is a share; else "open".
 
     Raises:
-        SystemExit: if a seed is missing on one side: no trial is left out.
+        NotMadeError: if a table or a seed is missing on one side: no trial is left out.
     """
     rows, differences = [], []
     for pair in family.pairs:
         own, other = (values(family, side, tables) for side in pair)
         if list(own.index) != list(other.index) or own.isna().any() or other.isna().any():
-            raise SystemExit(f"{family.study}/{family.task}: {pair[0]} and {pair[1]} do not have the same seeds")
+            raise NotMadeError(f"{label(pair[0])} and {label(pair[1])} do not have the same seeds")
         sign = -1 if family.metric == "kl_forward" else 1
         difference = sign * (own.to_numpy() - other.to_numpy())
         kind, size = MARGINS[family.metric]
-        margin = size * abs(other.mean()) if kind == "share" else size
+        margins = size * other.abs().to_numpy() if kind == "share" else np.full(len(other), size)
         low, high = t_interval(difference)
-        inner = t_interval(difference, 0.9)
+        within = t_interval(difference + margins, 0.9)[0] > 0 and t_interval(difference - margins, 0.9)[1] < 0
         rows.append(
             {
                 "study": family.study,
@@ -119,8 +126,8 @@ def judged(family: Family, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 "effect": difference.mean(),
                 "low": low,
                 "high": high,
-                "margin": margin,
-                "within": -margin < inner[0] and inner[1] < margin,
+                "margin": margins.mean(),
+                "within": within,
             }
         )
         differences.append(difference)
@@ -140,13 +147,16 @@ def verdict(effect: float, p_holm: float, within: bool) -> str:
 
 def values(family: Family, side: Side, tables: dict[str, pd.DataFrame]) -> pd.Series[float]:
     """The number of one side, by seed."""
-    table = tables[side.study or family.study]
+    study = side.study or family.study
+    if study not in tables:
+        raise NotMadeError(f"{study} is not published")
+    table = tables[study]
     wanted = {"task": family.task, "metric": family.metric, "trainer": side.trainer, "decoder": side.decoder}
     for column, name in wanted.items():
         table = table[table[column] == name]
     found: pd.Series[float] = table.set_index("seed")["value"].sort_index()
     if found.empty or not found.index.is_unique:
-        raise SystemExit(f"{side.study or family.study}: {len(found)} values of {wanted}, and not one per seed")
+        raise NotMadeError(f"{study}: {len(found)} values of {wanted}, and not one per seed")
     return found
 
 
@@ -159,25 +169,27 @@ def label(side: Side) -> str:
 def main(place: Path) -> None:
     """Judge what is published."""
     tables = {path.parent.name: read_results(path, "reference") for path in sorted(place.glob("*/results.parquet"))}
-    ready = [
-        each
-        for each in families()
-        if {each.study, *(side.study or each.study for pair in each.pairs for side in pair)} <= set(tables)
-    ]
-    if not ready:
-        raise SystemExit(f"{place} has no published study: run make reference")
-    found = pd.concat([judged(family, tables) for family in ready], ignore_index=True)
-    found.to_csv(place / "contrasts.csv", index=False, float_format="%.6g")
+    made = []
+    for family in families():
+        try:
+            made.append(judged(family, tables))
+        except NotMadeError as reason:
+            print(f"not made: {family.study}, {family.task}: {reason}", file=sys.stderr)
+    if not made:
+        raise SystemExit(f"{place} has nothing to contrast: run make reference")
+    found = pd.concat(made, ignore_index=True)
+    write_file(place / "contrasts.csv", partial(found.to_csv, index=False, float_format="%.6g"))
     print(markdown(found))
 
 
 def markdown(found: pd.DataFrame) -> str:
     """A table for a page."""
-    lines = ["| study | task | number | trainer | against | effect [95 %] | p (Holm) | verdict |", "|" + "---|" * 8]
+    columns = ("study", "task", "number", "trainer", "against", "seeds", "effect [95 %]", "p (Holm)", "verdict")
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for row in found.to_dict("records"):
         digits = 3 - math.floor(math.log10(max(abs(row["low"]), abs(row["high"]), 1e-9)))
         effect, low, high = (f"{row[name]:.{max(0, digits - 1)}f}" for name in ("effect", "low", "high"))
-        names = " | ".join(str(row[name]) for name in ("study", "task", "metric", "trainer", "against"))
+        names = " | ".join(str(row[name]) for name in ("study", "task", "metric", "trainer", "against", "seeds"))
         lines.append(f"| {names} | {effect} [{low}, {high}] | {row['p_holm']:.3f} | {row['verdict']} |")
     return "\n".join(lines)
 

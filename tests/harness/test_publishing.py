@@ -10,7 +10,7 @@ import pytest
 from small_studies import small_study, toy
 
 import harness
-from harness.errors import StoreError
+from harness.errors import RequestError, StoreError
 from harness.gate import gate
 from harness.leaderboard.reading import read_tables
 from harness.publishing import publish
@@ -59,6 +59,48 @@ def test_an_older_publication_is_replaced(published: tuple[Path, Path], tmp_path
     harness.run(small_study(seeds=2), tmp_path / "smaller")
     publish(tmp_path / "smaller", to)
     assert set(harness.load_results(to)["seed"]) == {0, 1}
+    harness.run(small_study(seeds=1, trainers={"pretrained": {}}), tmp_path / "alone")
+    publish(tmp_path / "alone", to)
+    assert not (to / "verdicts.csv").exists()
+
+
+def test_a_publication_that_breaks_off_leaves_the_older_one(
+    published: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, to = published
+    before = {path.name: path.read_bytes() for path in to.iterdir()}
+    harness.run(small_study(seeds=2), tmp_path / "smaller")
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    with pytest.raises(StoreError, match="No space left"):
+        publish(tmp_path / "smaller", to)
+    assert {path.name: path.read_bytes() for path in to.iterdir()} == before
+    assert [path.name for path in to.parent.iterdir()] == [to.name]
+
+
+def test_what_was_run_is_what_the_study_specifies(published: tuple[Path, Path], tmp_path: Path) -> None:
+    run, _ = published
+    study = run / "study.json"
+    study.write_text(study.read_text().replace('"learning_rate": ', '"learning_rate": 9'))
+    with pytest.raises(StoreError, match="another version of seqmatch"):
+        publish(run, tmp_path / "again")
+    harness.run(small_study(seeds=3), run)
+    record = next((run / "trials").glob("*/trial.json"))
+    record.write_text(record.read_text().replace('"identity": "', '"identity": "0'))
+    with pytest.raises(StoreError, match=r"is not that of its study\.json"):
+        publish(run, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_what_a_publication_lacks_is_said(published: tuple[Path, Path], tmp_path: Path) -> None:
+    _, to = published
+    trial = Store(to).specified()[0]
+    for reading in (lambda: publish(to, tmp_path / "again"), lambda: Store(to).generations(trial)):
+        with pytest.raises(StoreError, match="is a publication, without the trials themselves"):
+            reading()
 
 
 def test_what_is_not_finished_is_not_published(tmp_path: Path) -> None:
@@ -69,10 +111,17 @@ def test_what_is_not_finished_is_not_published(tmp_path: Path) -> None:
     assert not (tmp_path / "to").exists()
 
 
-def test_runs_and_publications_are_kept_apart(published: tuple[Path, Path]) -> None:
+def test_runs_and_publications_are_kept_apart(published: tuple[Path, Path], tmp_path: Path) -> None:
     run, to = published
-    with pytest.raises(StoreError, match="is a run: publish to another folder"):
-        publish(run, run)
+    for taken in (run, run / "trials"):
+        with pytest.raises(StoreError, match="is a run or holds something else: publish to another folder"):
+            publish(run, taken)
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="holds something else"):
+        publish(run, tmp_path / "file")
+    for url in ("s3://bucket/publication", "file:///publication"):
+        with pytest.raises(RequestError, match="publish to a folder"):
+            publish(run, url)
     with pytest.raises(StoreError, match="is a publication"):
         harness.run(small_study(), to)
 

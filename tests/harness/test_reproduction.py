@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import harness
 from harness.errors import RequestError, StoreError
 from harness.expansion import plan
 from harness.publishing import publish
-from harness.reproduction import Closeness, reproduce
+from harness.reproduction import Closeness, _closeness, reproduce, sample_errors
+from harness.trial import Trial
 
 STUDY = small_study(seeds=2)
 TRIAL = plan(STUDY).trials[1]
@@ -67,6 +69,26 @@ def test_numbers_of_unknown_error_are_close_within_the_tolerance(
     assert reproduce(publication, TRIAL.label, tolerance=0.1).closeness is Closeness.CLOSE
 
 
+@pytest.mark.parametrize(
+    ("recorded", "again", "closeness"),
+    [
+        (0.0, 3 / 400, "close"),
+        (0.0, 4 / 400, "different"),
+        (1.0, 0.99, "close"),
+        (np.inf, 1.0, "different"),
+        (np.nan, np.nan, "different"),
+        (0.5, 0.51, "close"),
+    ],
+)
+def test_shares_of_none_and_numbers_that_are_not_finite(recorded: float, again: float, closeness: str) -> None:
+    assert _closeness(recorded, again, np.nan, 400, 0.05) == closeness
+
+
+def test_more_numbers_may_differ_further_by_chance() -> None:
+    assert sample_errors(1) == pytest.approx(np.sqrt(2) * 1.959964)
+    assert sample_errors(20) == pytest.approx(np.sqrt(2) * 3.023341, rel=1e-5)
+
+
 def test_the_sample_error_widens_the_tolerance(publication: Path) -> None:
     table = pd.read_parquet(publication / "results.parquet")
     table["sample_error"] = table["value"].abs()
@@ -90,6 +112,22 @@ def test_what_changed_since_is_named(publication: Path) -> None:
     path.write_text(path.read_text().replace('"processor": "', '"processor": "Another '))
     (changed,) = reproduce(publication, TRIAL.label).changed
     assert changed.startswith("processor was Another ")
+
+
+def test_another_version_of_a_task_is_named(publication: Path) -> None:
+    study = publication / "study.json"
+    content = json.loads(study.read_text())
+    entry = next(each for each in content["trials"] if each["label"] == TRIAL.label)
+    entry["task"]["version"] = "0.0.1"
+    older = Trial.from_json(entry)
+    entry |= {"identity": older.identity, "label": older.label}
+    study.write_text(json.dumps(content))
+    table = pd.read_parquet(publication / "results.parquet").replace({"trial": {TRIAL.identity: older.identity}})
+    table.to_parquet(publication / "results.parquet")
+    provenance = publication / "provenance.json"
+    provenance.write_text(provenance.read_text().replace(TRIAL.label, older.label))
+    (changed,) = reproduce(publication, older.label).changed
+    assert " 0.0.1, is " in changed
 
 
 def test_a_trial_is_found_by_how_its_name_begins(recorded: tuple[Path, Path]) -> None:
