@@ -44,7 +44,7 @@ def test_the_record_of_a_trial_says_what_made_it(tmp_path):
     assert record["seeds"]["init"] == harness.seeding.axis_seed(0, "init")
     assert record["parameters"] > 0
     assert len(record["source"]) == 16
-    assert {"python", "platform", "machine", "processor", "processes"} == set(record["machine"])
+    assert {"python", "platform", "machine", "processor", "gpu", "processes"} == set(record["machine"])
     curve = pd.read_parquet(tmp_path / "trials" / trial.label / "curve.parquet")
     assert curve["step"].tolist() == [0, 1, 2]
 
