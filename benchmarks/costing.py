@@ -142,11 +142,11 @@ def report(trial: Trial, sizes: Lengths, model: Architecture, on: Device) -> Non
     checkpointing = bool(trial.model["gradient_checkpointing"])
     print(f"\n{trial.trainer.name}, gradient checkpointing {'on' if checkpointing else 'off'}")
     planned = on.hours(Work(flops=flops), model.weight_bytes) * 3600
-    print(f"  a step          {seconds:8.3f} s, plan {planned:8.3f} s: {flops / seconds:.3e} FLOP/s as counted")
+    print(f"  a step          {seconds:8.3g} s, plan {planned:8.3g} s: {flops / seconds:.3e} FLOP/s as counted")
     if tokens:
         counted = Work(flops=2.0 * model.parameters * tokens, sampling_flops=2.0 * model.parameters * tokens)
         planned = on.hours(replace(counted, passes=passes // found.samplings), model.weight_bytes) * 3600
-        print(f"  a sampling      {wait:8.3f} s, plan {planned:8.3f} s: {tokens} tokens, {tokens / wait:.0f} a second")
+        print(f"  a sampling      {wait:8.3g} s, plan {planned:8.3g} s: {tokens} tokens, {tokens / wait:.0f} a second")
     if found.peak is not None:
         print(f"  memory          {found.peak / GB:8.2f} GB, plan {held.peak(checkpointed=checkpointing) / GB:8.2f} GB")
 

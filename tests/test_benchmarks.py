@@ -57,3 +57,14 @@ def test_make_bench_runs_every_benchmark():
     for script in (ROOT / "benchmarks").glob("*.py"):
         assert f"benchmarks/{script.name}" in recipe
         assert f"python benchmarks/{script.name}" in guide
+
+
+def test_costing():
+    """A device is as fast as it is, and what it does in a step is what the plan counts."""
+    *_, step, sampling = run(
+        *("costing.py", "quick", "--tasks", "language", "--trainers", "sequence_match_backspace", "--steps", 32),
+        *("--set", "trainers.sequence_match_backspace.refresh_every=8", "--flops-per-second", 1e7),
+    )
+    seconds, planned, rate = (float(word) for word in (step.split()[2], step.split()[5], step.split()[7]))
+    assert planned == pytest.approx(seconds * rate / 1e7, rel=0.02)
+    assert int(sampling.split(":")[1].split()[0]) > 0
