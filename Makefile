@@ -52,3 +52,4 @@ bench: setup
 	$(BIN)/python benchmarks/ngrams.py
 	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/costing.py quick --tasks language --flops-per-second 1e10
