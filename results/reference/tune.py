@@ -6,14 +6,15 @@ A try is a point drawn for all trainers of a task alike: learning rate and weigh
 them, so that methods that share a setting share its values. Every try is run under two seeds that the reference
 study does not use. What is judged is never what the reference study is judged on: validation examples, and for
 ``language``, whose numbers are exact, another language. The best mean wins. Results land in results/tuning-TASK, and
-running it again goes on; ``tries-TASK.csv`` beside this file have every try, the
-best of a trainer first. The winners are in the study.
+running it again goes on; ``tries-TASK.csv`` beside this file have every try, the best of a trainer first, and what they
+have is not run again. The winners are in the study.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,11 @@ KINDS = {
 }
 LEVELS = ("logits", "head")
 LEARNING_RATES = {
-    "language": [(2e-3, 2e-2)],
+    "language": [(2e-3, 2e-2), (8e-3, 2.4e-2)],
     "arithmetic": [(2e-3, 2e-2), (4e-4, 4e-3)],
     "text": [(1e-3, 1e-2)],
 }
-"""Ranges of ``TRIES`` points each: where the best were at the edge of one, all methods got another that goes beyond."""
+"""Ranges of ``TRIES`` points each. A second one is around what was best in the first, or beyond its edge."""
 RANGES = {
     "weight_decay": (0.01, 0.5),
     "unlikelihood": (0.01, 1.0),
@@ -81,8 +82,19 @@ def settings(trainer: str, point: dict[str, Any]) -> dict[str, Any]:
     return {**own, "optimization": {name: point[name] for name in ("learning_rate", "weight_decay")}}
 
 
-def study_of(task: str) -> Study:
-    """The study that tries out everything on one task, sized and measured as the reference study is."""
+def recorded(task: str) -> pd.DataFrame:
+    """The tries of a task that are on record."""
+    path = HERE / f"tries-{task}.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame({"number": []})
+
+
+def study_of(task: str, done: Collection[int] = ()) -> Study:
+    """The study that tries out everything on one task, sized and measured as the reference study is.
+
+    Args:
+        task: the task.
+        done: numbers of points that are left out.
+    """
     reference, _ = load_study("reference_main")
     table = {name: value for name, value in reference.tasks[task].items() if name != "trainers"}
     changes = {"language": {"seed": 1}, "text": {"validation": 256}}.get(task, {})
@@ -90,6 +102,7 @@ def study_of(task: str) -> Study:
         f"{trainer}.{number}": {**reference.trainers[trainer], "use": trainer, **settings(trainer, point)}
         for trainer in OWN
         for number, point in enumerate(points(task))
+        if number not in done
     }
     return replace(
         reference,
@@ -105,15 +118,14 @@ def study_of(task: str) -> Study:
 
 
 def summary(task: str, results: pd.DataFrame) -> pd.DataFrame:
-    """A row per trainer and try, the best first."""
-    metric, higher = OBJECTIVES[task]
+    """A row per trainer and try."""
+    metric, _ = OBJECTIVES[task]
     means = results[results["metric"] == metric].groupby("trainer")["value"].agg(["mean", "min", "max"]).reset_index()
     names = means["trainer"].str.rsplit(".", n=1, expand=True)
     rows = means.assign(task=task, trainer=names[0], number=names[1].astype(int), metric=metric)
     drawn = points(task)
     tried = [settings(each["trainer"], drawn[each["number"]]) for each in rows.to_dict("records")]
-    rows["settings"] = [json.dumps(each) for each in tried]
-    return rows.sort_values(["trainer", "mean"], ascending=[True, not higher], ignore_index=True)
+    return rows.assign(settings=[json.dumps(each) for each in tried])
 
 
 def main() -> None:
@@ -123,8 +135,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     for task in options.tasks:
-        results = harness.run(study_of(task), HERE.parent / f"tuning-{task}", workers=options.workers)
-        table = summary(task, results)
+        table = recorded(task)
+        done = set(table["number"])
+        if len(done) < len(points(task)):
+            results = harness.run(study_of(task, done), HERE.parent / f"tuning-{task}", workers=options.workers)
+            table = pd.concat([table, summary(task, results)])
+        table = table.sort_values(["trainer", "mean"], ascending=[True, not OBJECTIVES[task][1]], ignore_index=True)
         table.to_csv(HERE / f"tries-{task}.csv", index=False, float_format="%.6g")
         print(table.to_string())
 
