@@ -37,5 +37,13 @@ class WeightsAndBiases:
         self._run.log(dict(numbers), step=step)
 
     def close(self) -> None:
-        """End the run once all is written."""
+        """End the run once all is written.
+
+        ``finish`` returns before its service has written the last of it, and a worker may end then; so the service is
+        ended too, unless a run of the user's own needs it.
+        """
+        import wandb
+
         self._run.finish()
+        if wandb.run is None:
+            wandb.teardown()
