@@ -61,6 +61,14 @@ def test_trainers_share_what_they_have_in_common(tune: ModuleType, task: str) ->
         assert mine["sequence_match"].trainer.settings["alpha"] == match["alpha"] == point["alpha"]
 
 
+def test_what_trains_longer_has_the_settings_of_the_main_study() -> None:
+    longer, main = (load_study(name)[0] for name in ("reference_flops", "reference_main"))
+    assert "language" in longer.tasks
+    for task, table in longer.tasks.items():
+        for trainer, settings in table.get("trainers", {}).items():
+            assert settings == main.tasks[task]["trainers"][trainer]
+
+
 def number_of(trial: Trial) -> int:
     return int(trial.trainer.name.rpartition(".")[2])
 
