@@ -8,7 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -68,8 +68,7 @@ def restore_process(settings: Mapping[str, Any]) -> None:
     os.chdir(settings["working directory"])
     os.environ.clear()
     os.environ.update(settings["environment variables"])
-    # a list, which its type hides
-    warnings.filters[:] = settings["warning filters"]  # type: ignore[index]
+    cast("list[Any]", warnings.filters)[:] = settings["warning filters"]  # its type hides the list
     for number, handler in settings["signal handlers"].items():
         if signal.getsignal(number) != handler:
             signal.signal(number, handler)

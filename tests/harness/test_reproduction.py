@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -146,7 +148,7 @@ def test_there_must_be_a_record(tmp_path: Path) -> None:
         reproduce(tmp_path, "shift")
 
 
-def test_the_command(command, recorded: tuple[Path, Path], publication: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_command(command: Callable[..., Any], recorded: tuple[Path, Path], publication: Path) -> None:
     again = command("reproduce", TRIAL.label, "--results", recorded[1])
     assert again.code == 0
     assert "Nothing that could change a number has changed since." in again.out

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -166,7 +167,7 @@ def connections(address: str, settings: str) -> list[str]:
 def _no_connections() -> Iterator[list[str]]:
     """Refuse connections to the internet; yields the hosts that were asked for."""
     tried = list[str]()
-    connect, resolve = socket.socket.connect, socket.getaddrinfo
+    connect = socket.socket.connect
 
     def refuse(host: object) -> OSError:
         tried.append(str(host))
@@ -180,8 +181,5 @@ def _no_connections() -> Iterator[list[str]]:
     def unresolved(host: object, *_: object, **__: object) -> Any:
         raise refuse(host)
 
-    socket.socket.connect, socket.getaddrinfo = guarded, unresolved  # type: ignore[method-assign,assignment]
-    try:
+    with patch.object(socket.socket, "connect", guarded), patch.object(socket, "getaddrinfo", unresolved):
         yield tried
-    finally:
-        socket.socket.connect, socket.getaddrinfo = connect, resolve  # type: ignore[method-assign]

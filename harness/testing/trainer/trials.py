@@ -11,6 +11,7 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import harness
 from harness.study import Study
@@ -92,11 +93,8 @@ def interrupted_after(steps: int) -> Iterator[None]:
         if counted == steps:
             raise KeyboardInterrupt
 
-    Meter.train = train  # type: ignore[method-assign, assignment]
-    try:
+    with patch.object(Meter, "train", train):
         yield
-    finally:
-        Meter.train = original  # type: ignore[method-assign]
 
 
 def _same(one: Results, other: Results, what: str, advice: str) -> None:
