@@ -48,7 +48,7 @@ bench: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/loss_memory.py
-	$(BIN)/python benchmarks/mauve.py
+	$(BIN)/python benchmarks/mauve_score.py
 	$(BIN)/python benchmarks/ngrams.py
 	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/scaling.py

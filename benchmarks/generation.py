@@ -12,11 +12,13 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any, cast
+from unittest import mock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import GPT2TokenizerFast, LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Tokenizer, LlamaConfig, LlamaForCausalLM
 
 from harness.assets import resolve
 from trainers.actions import ActionSpace
@@ -48,7 +50,7 @@ def llama(width: int, layers: int, vocabulary: int, *, backspace: bool = False, 
     forbidden = (0,) if ends else (0, 1)
     return Policy(
         model,
-        GPT2TokenizerFast(vocab={}, merges=[]),
+        GPT2Tokenizer(vocab={}, merges=[]),
         ActionSpace(size=vocabulary, start=0, eos=1, bksp=vocabulary - 1 if backspace else None, forbidden=forbidden),
     )
 
@@ -91,10 +93,9 @@ def theirs(policy: Policy, prompts: Sequence[Sequence[int]], tokens: int, batch:
             width = max(map(len, part))
             ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in part])
             mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in part])
-            written = policy.model.generate(ids, attention_mask=mask, do_sample=True, top_k=0, max_new_tokens=tokens)[
-                :, width:
-            ]
-            total += int((written != 0).sum())
+            model = cast(Any, policy.model)
+            written = model.generate(ids, attention_mask=mask, do_sample=True, top_k=0, max_new_tokens=tokens)
+            total += int((written[:, width:] != 0).sum())
         return total
 
     return run
@@ -111,7 +112,8 @@ def rates(runs: Sequence[Run], repeats: int) -> list[float]:
     return [statistics.median(rate[1:]) for rate in seen]
 
 
-def show(label: str, numerator: float, denominator: float, goal: str) -> None:
+def show(label: str, pair: Sequence[float], goal: str) -> None:
+    numerator, denominator = pair
     print(f"{label:<58} {numerator:>9.0f} {denominator:>9.0f} {numerator / denominator:>6.2f} {goal:>7}", flush=True)
 
 
@@ -143,7 +145,7 @@ def main() -> None:
                 prompts = [[0]] * batch
                 pair = [make(policy, prompts, arguments.tokens, batch) for make in (ours, theirs)]
                 label = f"Llama {width} wide, {layers} layers, vocabulary {vocabulary}, batch {batch}"
-                show(label, *rates(pair, arguments.repeats), goal)
+                show(label, rates(pair, arguments.repeats), goal)
 
     if "varied" in parts:
         policy = llama(128, 4, 2048, ends=True)
@@ -153,7 +155,7 @@ def main() -> None:
             pair = [make(policy, prompts, arguments.tokens, batch) for make in (ours, theirs)]
             show(
                 f"answers of varying length, batch {batch}, {4 * batch} prompts",
-                *rates(pair, arguments.repeats),
+                rates(pair, arguments.repeats),
                 ">= 2",
             )
 
@@ -161,7 +163,7 @@ def main() -> None:
         policy = smollm2()
         prompts = [[policy.actions.start]] * 16
         pair = [make(policy, prompts, arguments.tokens, 16) for make in (ours, theirs)]
-        show("SmolLM2-135M, batch 16", *rates(pair, 2), "report")
+        show("SmolLM2-135M, batch 16", rates(pair, 2), "report")
 
     if "backspace" in parts:
         for batch in arguments.batches:
@@ -170,7 +172,7 @@ def main() -> None:
             raise_probability(policy, 2047, 0.15)
             prompts = [[0]] * (16 * batch)
             pair = [ours(each, prompts, arguments.tokens, batch) for each in (policy, without)]
-            show(f"backspace over none, batch {batch}, {16 * batch} prompts", *rates(pair, arguments.repeats), ">= 0.9")
+            show(f"backspace over none, batch {batch}, {16 * batch} prompts", rates(pair, arguments.repeats), ">= 0.9")
             print(f"{'':<4}{count_rows(policy, prompts, arguments.tokens, batch)}")
 
 
@@ -184,9 +186,8 @@ def count_rows(policy: Policy, prompts: Sequence[Sequence[int]], tokens: int, ba
         rows += len(fed)
         return logits(model, fed, positions)
 
-    SlotModel.logits = counted
-    walks = sample(policy, prompts, Decoder(), 0, max_new_tokens=tokens, max_actions=4 * tokens, batch_size=batch)
-    SlotModel.logits = logits
+    with mock.patch.object(SlotModel, "logits", counted):
+        walks = sample(policy, prompts, Decoder(), 0, max_new_tokens=tokens, max_actions=4 * tokens, batch_size=batch)
     erased = sum(action == policy.actions.bksp for walk in walks for action in walk.actions)
     actions = sum(len(walk.actions) for walk in walks)
     return (

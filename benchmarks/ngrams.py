@@ -43,7 +43,7 @@ def corpus(texts: int, tokens: int, vocabulary: int) -> list[list[int]]:
     frequency = 1 / np.arange(1, vocabulary + 1)
     ids = rng.permutation(vocabulary)[rng.choice(vocabulary, (texts, tokens), p=frequency / frequency.sum())]
     ids[::5, tokens // 2 :] = ids[::5, : tokens - tokens // 2]
-    return ids.tolist()
+    return [row.tolist() for row in ids]
 
 
 def seconds(measure: Measure, texts: list[list[int]]) -> tuple[float, dict[str, float]]:

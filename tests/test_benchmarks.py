@@ -17,7 +17,7 @@ def run(script, *options):
 
 
 def test_mauve():
-    *_, heading, row = run("mauve.py", "--n", 60, "--widths", 8, "--decays", 1, "--repeats", 1)
+    *_, heading, row = run("mauve_score.py", "--n", 60, "--widths", 8, "--decays", 1, "--repeats", 1)
     found = dict(zip(heading.split(), row.replace(" s ", " ").split(), strict=True))
     assert float(found["difference"]) < 1e-6
     assert 0 < float(found["score"]) <= 1

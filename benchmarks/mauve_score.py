@@ -1,6 +1,6 @@
 """Time of MAUVE from features over that of mauve-text, with the same faiss, and the difference of their scores.
 
-    python benchmarks/mauve.py [--n 5000] [--widths 768 1280] [--repeats 5] [--threads 1]
+    python benchmarks/mauve_score.py [--n 5000] [--widths 768 1280] [--repeats 5] [--threads 1]
 
 One clustering each, of the same rows with the same seed. Medians of interleaved repeats in one process. Features are
 drawn from 50 Gaussian clusters whose variance falls with the rank r of a direction as r^-decay; the system's are
@@ -10,15 +10,15 @@ shifted along the first five. A steeper decay leaves fewer principal components,
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from statistics import median
 from typing import Any
 
 import faiss
 import numpy as np
+from mauve import compute_mauve
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -36,7 +36,7 @@ def features(n: int, width: int, decay: float, seed: int) -> tuple[NDArray[np.fl
     def draw(shift: float) -> NDArray[np.float32]:
         rows = rng.normal(size=(n, width)) + centers[rng.integers(0, len(centers), n)]
         rows[:, :5] += shift
-        found = (rows * scales @ rotation).astype(np.float32)
+        found: NDArray[np.float32] = (rows * scales @ rotation).astype(np.float32)
         return found[canonical_order(found)]
 
     return draw(0.0), draw(0.3)
@@ -67,28 +67,15 @@ def main() -> None:
                 report(width, decay, options)
 
 
-def reference_implementation() -> Callable[..., Any]:
-    """mauve-text's function; Python looks for it first in the folder of this script, which has the same name."""
-    here = Path(__file__).resolve().parent
-    sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != here]
-    from mauve import compute_mauve
-
-    found: Callable[..., Any] = compute_mauve
-    return found
-
-
 def report(width: int, decay: float, options: argparse.Namespace) -> None:
-    compute_mauve = reference_implementation()
     p, q = features(options.n, width, decay, options.seed)
     kept = principal_components(np.vstack([q, p])).shape[1]
     theirs, ours, gap, score = [], [], 0.0, 0.0
     for repeat in range(options.repeats):
-        seconds, result = timed(
-            lambda repeat=repeat: mauve_from_features({"system": q}, p, clusterings=1, seed=repeat)["system"]
-        )
+        seconds, result = timed(partial(mauve_from_features, {"system": q}, p, clusterings=1, seed=repeat))
         ours.append(seconds)
-        (seed,), score = result.seeds, result.mauve
-        seconds, expected = timed(lambda seed=seed: compute_mauve(p_features=p, q_features=q, seed=seed))
+        (seed,), score = result["system"].seeds, result["system"].mauve
+        seconds, expected = timed(partial(compute_mauve, p_features=p, q_features=q, seed=seed))
         theirs.append(seconds)
         gap = max(gap, abs(score - expected.mauve))
     left, right = median(theirs), median(ours)
