@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from harness.expansion import plan
 from harness.statistics import sign_flip_floor
@@ -141,10 +142,42 @@ def test_no_seed_is_left_out(contrasts: ModuleType) -> None:
         contrasts.judged(family, {"toy": table.iloc[:-1]})
     with pytest.raises(contrasts.NotMadeError, match="not one per seed"):
         contrasts.judged(family, {"toy": pd.concat([table, table])})
+    empty = table.assign(value=table["value"].where(table["seed"] != 3))
+    with pytest.raises(contrasts.NotMadeError, match="do not have the same seeds"):
+        contrasts.judged(family, {"toy": empty})
 
 
-def long_table(values: dict[str, NDArray[np.float64]]) -> pd.DataFrame:
-    common = {"task": "language", "metric": "kl_forward", "decoder": "ancestral"}
+@pytest.mark.parametrize(
+    ("mean", "half_width", "said"),
+    [(0.01, 0.019, "equal"), (-0.01, 0.019, "equal"), (0.01, 0.021, "open"), (-0.01, 0.021, "open")],
+)
+def test_equal_means_that_90_percent_lie_within_the_margin(
+    contrasts: ModuleType, mean: float, half_width: float, said: str
+) -> None:
+    spread = half_width * np.sqrt(10) / stats.t.ppf(0.95, 9)
+    shape = stats.zscore(np.arange(10.0), ddof=1)
+    table = long_table({"base": np.full(10, 0.5), "other": 0.5 + mean + spread * shape}, "accuracy")
+    family = contrasts.Family("toy", "language", "accuracy", ((contrasts.Side("other"), contrasts.Side("base")),))
+    assert contrasts.judged(family, {"toy": table})["verdict"].tolist() == [said]
+
+
+def test_a_margin_is_a_share_of_the_other_side(contrasts: ModuleType) -> None:
+    table = long_table({"one": np.array([1.154, 1.155, 1.156, 1.155]), "other": np.ones(4)})
+    one, other = contrasts.Side("one"), contrasts.Side("other")
+    for pair, said in (((one, other), "open"), ((other, one), "equal")):
+        found = contrasts.judged(contrasts.Family("toy", "language", "kl_forward", (pair,)), {"toy": table})
+        assert found["verdict"].tolist() == [said]
+
+
+def test_a_side_can_be_of_another_study(contrasts: ModuleType) -> None:
+    tables = {name: long_table({"mle": np.arange(6.0) + shift}) for name, shift in (("main", 0), ("flops", 1))}
+    pair = (contrasts.Side("mle"), contrasts.Side("mle", study="flops"))
+    found = contrasts.judged(contrasts.Family("main", "language", "kl_forward", (pair,)), tables)
+    assert found[["effect", "against"]].to_numpy().tolist() == [[1.0, "mle (flops)"]]
+
+
+def long_table(values: dict[str, NDArray[np.float64]], metric: str = "kl_forward") -> pd.DataFrame:
+    common = {"task": "language", "metric": metric, "decoder": "ancestral"}
     rows = [
         {**common, "trainer": trainer, "seed": seed, "value": value}
         for trainer, mine in values.items()
