@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from harness.errors import RequestError, StoreError
 from harness.leaderboard.page import write_leaderboard
 from harness.leaderboard.reading import Tables, read_tables
@@ -52,15 +54,28 @@ def publish(folder: str | Path, to: str | Path) -> list[Path]:
         provenance[entry["label"]] = {name: value for name, value in record.items() if name not in _ELSEWHERE}
     if place.exists() and not is_published(place) and not (place.is_dir() and not any(place.iterdir())):
         raise StoreError(f"{place} is a run or holds something else: publish to another folder")
-    tables = read_tables(store)
+    tables, measured = read_tables(store), _measured(store)
     with writing(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=SCRATCH, ignore_cleanup_errors=True) as folder_of_all:
             scratch = Path(folder_of_all) / "new"
             scratch.mkdir()
             _write(scratch, store, tables, provenance)
+            for path in measured:
+                shutil.copyfile(path, scratch / path.name)
             move_into_place(scratch, place)
     return sorted(place.iterdir())
+
+
+def _measured(store: Store) -> list[Path]:
+    """The tables of ``seqmatch measure`` beside the results, all of them of these trials."""
+    paths = sorted(store.out.glob("measured-*.parquet"))
+    identities = {trial.identity for trial in store.specified()}
+    for path in paths:
+        table = pd.read_parquet(path)
+        if "trial" in table and set(table["trial"]) != identities:
+            raise StoreError(f"{path} is not of the trials of this run: run seqmatch measure again, or remove it")
+    return paths
 
 
 def _write(to: Path, store: Store, tables: Tables, provenance: dict[str, dict[str, Any]]) -> None:

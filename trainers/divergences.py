@@ -5,6 +5,10 @@ Logits are read as soft Q-values, so the argument of phi is the implied reward
 mixture: only that product matters there). Every phi is concave. Where one has a bounded domain, or grows faster
 than floating point can follow, it is continued by its tangent at the edge: the continuation is concave,
 has a continuous slope, and is never NaN. Optima lie inside the domain, so they are the same.
+
+A constant added to all rewards changes no divergence, since ``phi(r + k) - k`` has the same supremum. It is chosen so
+that ``phi(0) = 0`` and ``phi'(0) = 1``: where model and data agree the best reward is 0, and not a constant that the
+values of all states would have to add up.
 """
 
 from __future__ import annotations
@@ -63,8 +67,8 @@ DIVERGENCES: Mapping[str, Divergence] = MappingProxyType(
     {
         each.name: each
         for each in (
-            Divergence("forward_kl", lambda x: 1 + torch.log(x), edge=1e-2),
-            Divergence("reverse_kl", lambda x: -torch.exp(-(x + 1)), edge=-10.0),
+            Divergence("forward_kl", torch.log1p, edge=-0.99),
+            Divergence("reverse_kl", lambda x: 1 - torch.exp(-x), edge=-9.0),
             Divergence("hellinger", lambda x: x / (1 + x), edge=-0.99),
             Divergence("jensen_shannon", lambda x: torch.log(2 - torch.exp(-x)), edge=-0.69),
             Divergence("chi2", lambda x: x - x.square() / 4),

@@ -9,7 +9,9 @@ where ``rho`` mixes data and roll-outs (any occupancy with the same start states
 telescopes) and the last term belongs to the chi^2 divergence to the mixture only. Expectations are sums
 over steps weighted ``gamma^i``, terminal states included: after the end of the text there is one forced
 action, so Q = V there, ``x = (1 - gamma) V``, and the weight of the rest of time is
-``gamma^N / (1 - gamma)``. A trajectory that was cut has no terminal part.
+``gamma^N / (1 - gamma)``. A trajectory that was cut has no terminal part. Where the model was stopped, it would have
+gone on, and the value terms of any continuation add up to ``gamma^N V(s_N)``. The data go on nowhere: where their texts
+are cut, the value terms run over the data alone, and what is left of a step is its likelihood.
 
 Noise steps are the environment's, not the expert's: they contribute nothing. Where there is noise on the data
 alone, the value terms run over the data alone (``value_weight = 1``), else they would raise V at exactly the
@@ -51,9 +53,16 @@ class Terms:
 
 def slots_that_count(sequences: Sequences) -> Tensor:
     """Bool, shape ``(batch, slots)``: the expert acts here, or just has, or the text is over."""
-    acts = sequences.acts
-    successors = torch.nn.functional.pad(acts[:, :-1], (1, 0))
-    return acts | successors | sequences.terminal
+    return sequences.acts | _successors(sequences) | sequences.terminal
+
+
+def _successors(sequences: Sequences) -> Tensor:
+    return torch.nn.functional.pad(sequences.acts[:, :-1], (1, 0))
+
+
+def _cut_after_an_act(sequences: Sequences) -> Tensor:
+    last = sequences.real & ~torch.nn.functional.pad(sequences.real[:, 1:], (0, 1))
+    return last & _successors(sequences) & ~sequences.terminal
 
 
 def terms(
@@ -65,6 +74,7 @@ def terms(
     divergence: Divergence,
     bksp: int | None = None,
     semi_gradient: bool = False,
+    goes_on: bool = False,
 ) -> Terms:
     """Discounted sums of the objective's terms over the expert's steps and the terminal states.
 
@@ -76,15 +86,18 @@ def terms(
         divergence: supplies phi.
         bksp: the action that erases, where there is one.
         semi_gradient: V(s') is a constant to the gradient.
+        goes_on: where a trajectory was cut, ``value`` has the value terms of what would follow.
     """
     acts, ends = sequences.acts, sequences.terminal
     v = torch.where(ends, scores.q, scores.v)
     v_next = torch.nn.functional.pad((v.detach() if semi_gradient else v)[:, 1:], (0, 1))
     reward, v_before, v_after = (scores.q - gamma * v_next)[acts], v[acts], v_next[acts]
     discount = gamma ** sequences.step.to(v.dtype)
+    stops = _cut_after_an_act(sequences) if goes_on else torch.zeros_like(ends)
+    rest_value = (discount[stops] * v[stops]).sum()
     end_value, end_discount, discount = v[ends], discount[ends], discount[acts]
     match = (discount * divergence.phi(scale * reward)).sum() / scale
-    value = (discount * (v_before - gamma * v_after)).sum() + (end_discount * end_value).sum()
+    value = (discount * (v_before - gamma * v_after)).sum() + (end_discount * end_value).sum() + rest_value
     square = reward.square()
     terminal_penalty = square.new_zeros(())
     if gamma < 1:

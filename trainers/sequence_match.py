@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class SequenceMatch(Trainer):
     """The objective of Cundy & Ermon (2023) on plain sequences: no ``<bksp>``, no noise.
 
-    Training begins with plain likelihood, because the levels V(s) of a model are arbitrary at first, and
-    then anneals to ``beta L_cloning + (1 - beta) L_SequenceMatch``.
+    Training begins with plain likelihood, because the levels V(s) of a model are arbitrary at first, then
+    anneals to ``beta L_cloning + (1 - beta) L_SequenceMatch``, and goes on with that.
 
     Attributes:
         divergence: between the occupancies of data and model.
@@ -43,13 +43,15 @@ class SequenceMatch(Trainer):
             paper's value is not known; 1/4 is the constant of IQ-Learn's code.
         gamma: discount.
         value_weight: share of the data in the value term, the rest falls to roll-outs; None: 1/2, or 1
-            where there is noise on the data alone.
+            where there is noise on the data alone, or a text of the data is cut.
         semi_gradient: no gradient flows through V(s'), as with the target networks of Q-learning.
         levels: V(s) is the log-sum-exp of the "logits" alone, or a "head" of its own may shift it, which changes
             the objective but not the policy.
         level_warmup_share: share of the steps, after those that clone only, that trains the head alone.
         cloning_share: share of the steps that clone only.
-        final_beta: weight of cloning in the last step; it falls linearly from 1.
+        annealing_share: share of the steps over which the weight of cloning then falls from 1, linearly; at most
+            what is left of them.
+        final_beta: the weight of cloning that it falls to, and keeps.
         buffer_size: trajectories in the replay buffer.
         refresh_every: optimiser steps between samplings.
         refresh: trajectories sampled each time.
@@ -65,7 +67,8 @@ class SequenceMatch(Trainer):
     semi_gradient: bool = False
     levels: Levels = "logits"
     level_warmup_share: float = 0.0
-    cloning_share: float = 0.5
+    cloning_share: float = 0.2
+    annealing_share: float = 0.2
     final_beta: float = 0.2
     buffer_size: int = 512
     refresh_every: int = 25
@@ -83,7 +86,7 @@ class SequenceMatch(Trainer):
             raise ValueError(f"levels must be 'logits' or 'head', got {self.levels!r}")
         if self.level_warmup_share and self.levels != "head":
             raise ValueError("level_warmup_share needs levels = 'head': without a head there is nothing to train alone")
-        for name in ("cloning_share", "level_warmup_share", "final_beta", "value_weight"):
+        for name in ("cloning_share", "level_warmup_share", "annealing_share", "final_beta", "value_weight"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         if self.cloning_share + self.level_warmup_share > 1:
@@ -104,7 +107,8 @@ class SequenceMatch(Trainer):
     def beta(self, step: int, steps: int) -> float:
         """Weight of cloning at an optimiser step."""
         start = self._annealing_starts(steps)
-        progress = (step - start) / max(steps - 1 - start, 1)
+        over = min(round(self.annealing_share * steps), steps - 1 - start)
+        progress = (step - start) / over if over > 0 else float(step >= start)
         return 1.0 - (1.0 - self.final_beta) * min(max(progress, 0.0), 1.0)
 
     def _annealing_starts(self, steps: int) -> int:
@@ -118,6 +122,8 @@ class SequenceMatch(Trainer):
     def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
         """Train with roll-outs from the replay buffer once cloning alone is over."""
         expert = trajectories_of(examples, policy)
+        cut = not all(trajectory.finished for trajectory in expert)
+        trainer = replace(self, value_weight=1.0) if cut and self.value_weight is None else self
         rollouts = ReplayBuffer(
             [trajectory.prompt for trajectory in expert],
             context,
@@ -130,7 +136,7 @@ class SequenceMatch(Trainer):
             noise=self.rollout_noise(expert, policy, context),
         )
         with level_head(policy) if self.levels == "head" else nullcontext():
-            return train(self, policy, examples, budget, context, rollouts)
+            return train(trainer, policy, examples, budget, context, rollouts)
 
     def loss(self, policy: Policy, batch: Batch) -> Loss:
         """Cloning alone at first, then the annealed mix of cloning and SequenceMatch."""
@@ -145,7 +151,7 @@ class SequenceMatch(Trainer):
         penalty = data.penalty
         log = {"cloning": cloning, "match": data.match, "data_square": data.square, **_named("data", data, 1.0)}
         if batch.rollouts is not None:
-            _, own = self._terms(policy, batch.rollouts, head_alone)
+            _, own = self._terms(policy, batch.rollouts, head_alone, goes_on=True)
             objective = objective - (1 - self.data_share) * batch.rollout_weight * own.value
             penalty = penalty + batch.rollout_weight * own.penalty
             log |= _named("rollout", own, batch.rollout_weight)
@@ -159,7 +165,9 @@ class SequenceMatch(Trainer):
             {name: float(each.detach()) for name, each in log.items()},
         )
 
-    def _terms(self, policy: Policy, sequences: Sequences, head_alone: bool) -> tuple[Scores, Terms]:
+    def _terms(
+        self, policy: Policy, sequences: Sequences, head_alone: bool, goes_on: bool = False
+    ) -> tuple[Scores, Terms]:
         """The policy's own scores, and the terms at the levels of the head; ``head_alone`` detaches the policy."""
         where = slots_that_count(sequences)
         with torch.set_grad_enabled(not head_alone):
@@ -173,6 +181,7 @@ class SequenceMatch(Trainer):
             divergence=divergence,
             bksp=policy.actions.bksp,
             semi_gradient=self.semi_gradient,
+            goes_on=goes_on,
         )
 
 

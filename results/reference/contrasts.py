@@ -25,8 +25,10 @@ from harness.writing import write_file
 HERE = Path(__file__).parent
 ALPHA = 0.05
 DECIDES = {"language": "kl_forward", "arithmetic": "accuracy", "text": "mauve"}
-MARGINS = {"kl_forward": ("share", 0.15), "accuracy": ("absolute", 0.03), "mauve": ("absolute", 0.03)}
+MARGINS = {"kl_forward": ("share", 0.15), "accuracy": ("absolute", 0.03), "mauve": ("share", 0.15)}
 """What is too small to matter: a share of the other's mean, or in the number's own unit."""
+JOINT = "mauve"
+"""The number that depends on what it is measured with: all policies of a task and seed are clustered together."""
 BACKSPACE, MATCH, CLONING = "sequence_match_backspace", "sequence_match", "behavioral_cloning"
 
 
@@ -48,12 +50,14 @@ class Family:
         task: of both sides.
         metric: the number.
         pairs: each of a side, and the side that it is held against.
+        margin: what is too small to matter, as in ``MARGINS``; None: as there.
     """
 
     study: str
     task: str
     metric: str
     pairs: tuple[tuple[Side, Side], ...]
+    margin: tuple[str, float] | None = None
 
 
 class NotMadeError(Exception):
@@ -75,19 +79,20 @@ def families() -> Iterator[Family]:
     pairs += [(Side(f"match_{size}"), Side(f"cloning_{size}")) for size in ("none", *sizes)]
     yield Family("noise", "arithmetic", "accuracy", tuple(pairs))
     for task in ("base", "other", "few", "short", "long", "small"):
-        pairs = [(Side(one), Side("mle")) for one in ("match", "match_uniform", "match_policy")]
+        trained = ("match", "match_uniform", "match_policy", "cloning_uniform", "cloning_policy")
+        pairs = [(Side(one), Side("mle")) for one in trained]
         pairs += [(Side(f"match_{kind}"), Side(f"cloning_{kind}")) for kind in ("uniform", "policy")]
+        pairs += [(Side(one), Side(one, "no_erasing")) for one in ("match_uniform", "cloning_uniform")]
         yield Family("regimes", task, "kl_forward", tuple(pairs))
     neighbours = {
-        "default": "behavioral_cloning half_value_weight noise_on_rollouts alpha_4 alpha_16 alpha_64",
-        "alpha_16": "levels_head refresh_5 refresh_once from_the_start no_cloning_left chi2 chi2_mixture_exact "
-        "hellinger jensen_shannon",
-        "levels_head": "forward_kl reverse_kl",
+        "default": "behavioral_cloning half_value_weight alpha_4 alpha_16 alpha_64",
+        "alpha_16": "noise_on_rollouts levels_head refresh_5 refresh_once from_the_start late no_cloning_left "
+        "chi2 chi2_mixture_exact hellinger jensen_shannon forward_kl reverse_kl",
     }
     pairs = [(Side(one), Side(other)) for other, those in neighbours.items() for one in those.split()]
     yield Family("grid", "language", "kl_forward", tuple(pairs))
     real = [(MATCH, "mle"), (CLONING, "mle"), (BACKSPACE, "mle"), (BACKSPACE, CLONING), ("mle", "pretrained")]
-    yield Family("smollm2", "text", "mauve", tuple((Side(one), Side(other)) for one, other in real))
+    yield Family("smollm2", "text", "mauve", tuple((Side(one), Side(other)) for one, other in real), ("absolute", 0.03))
 
 
 def judged(family: Family, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -100,16 +105,16 @@ def judged(family: Family, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         difference as large as the margin, whose spread over the seeds counts too where it is a share; else "open".
 
     Raises:
-        NotMadeError: if a table or a seed is missing on one side: no trial is left out.
+        NotMadeError: if a table or a seed of its study is missing: no trial is left out.
     """
     rows, differences = [], []
     for pair in family.pairs:
         own, other = (values(family, side, tables) for side in pair)
-        if list(own.index) != list(other.index) or own.isna().any() or other.isna().any():
+        if list(own.index) != list(other.index):
             raise NotMadeError(f"{label(pair[0])} and {label(pair[1])} do not have the same seeds")
         sign = -1 if family.metric == "kl_forward" else 1
         difference = sign * (own.to_numpy() - other.to_numpy())
-        kind, size = MARGINS[family.metric]
+        kind, size = family.margin or MARGINS[family.metric]
         margins = size * other.abs().to_numpy() if kind == "share" else np.full(len(other), size)
         low, high = t_interval(difference)
         within = t_interval(difference + margins, 0.9)[0] > 0 and t_interval(difference - margins, 0.9)[1] < 0
@@ -151,12 +156,15 @@ def values(family: Family, side: Side, tables: dict[str, pd.DataFrame]) -> pd.Se
     if study not in tables:
         raise NotMadeError(f"{study} is not published")
     table = tables[study]
+    seeds = sorted(table["seed"].unique())
     wanted = {"task": family.task, "metric": family.metric, "trainer": side.trainer, "decoder": side.decoder}
     for column, name in wanted.items():
         table = table[table[column] == name]
     found: pd.Series[float] = table.set_index("seed")["value"].sort_index()
     if found.empty or not found.index.is_unique:
         raise NotMadeError(f"{study}: {len(found)} values of {wanted}, and not one per seed")
+    if list(found.index) != seeds or found.isna().any():
+        raise NotMadeError(f"{study}: {wanted} does not have a value of each of its {len(seeds)} seeds")
     return found
 
 
@@ -166,9 +174,17 @@ def label(side: Side) -> str:
     return side.trainer + (f" ({', '.join(extras)})" if extras else "")
 
 
+def published(folder: Path) -> pd.DataFrame:
+    """The long table of a publication; what is measured jointly there takes the place of what each trial measured."""
+    table, joint = read_results(folder / "results.parquet", "reference"), folder / f"measured-{JOINT}.parquet"
+    together = [read_results(joint, "reference")] if joint.exists() else []
+    jointly = [each[each["metric"] == JOINT] for each in together]
+    return pd.concat([table[table["metric"] != JOINT], *jointly], ignore_index=True)
+
+
 def main(place: Path) -> None:
     """Judge what is published."""
-    tables = {path.parent.name: read_results(path, "reference") for path in sorted(place.glob("*/results.parquet"))}
+    tables = {path.parent.name: published(path.parent) for path in sorted(place.glob("*/results.parquet"))}
     made = []
     for family in families():
         try:

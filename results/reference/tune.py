@@ -3,18 +3,20 @@
     python results/reference/tune.py [--tasks language arithmetic text] [--workers 2]
 
 A try is a point drawn for all trainers of a task alike: learning rate and weight decay, and what each method has beside
-them, so that methods that share a setting share its values. Every try is run under two seeds that the reference
+them, so that methods that share a setting share its values. Every try is run under seeds that the reference
 study does not use. What is judged is never what the reference study is judged on: validation examples, and for
-``language``, whose numbers are exact, another language. The best mean wins. Results land in results/tuning-TASK, and
-running it again goes on; ``tries-TASK.csv`` beside this file have every try, the best of a trainer first, and what they
-have is not run again. The winners are in the study.
+``language``, whose numbers are exact, another language. The best mean wins.
+
+Trainers are tried one after the other, with results in results/tuning-TASK-TRAINER, and running it again goes on. Every
+try is in ``tries-TASK.csv`` beside this file, the best of a trainer first, and is not run again. The winners are in the
+study.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Collection
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,12 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 import harness
+from harness.remeasuring import remeasure
 from harness.study import Evaluation, Study, load_study
 
 HERE = Path(__file__).parent
 TRIES = 8
-SEEDS = (1000, 1001)
+SEEDS = {"language": (1000, 1001, 1002, 1003), "arithmetic": (1000, 1001), "text": (1000, 1001)}
 OBJECTIVES = {"language": ("kl_forward", False), "arithmetic": ("accuracy", True), "text": ("mauve", True)}
 """The number that decides, and whether more of it is better."""
 KINDS = {
@@ -39,17 +42,13 @@ KINDS = {
 }
 LEVELS = ("logits", "head")
 LEARNING_RATES = {
-    "language": [(2e-3, 2e-2), (8e-3, 2.4e-2)],
+    "language": [(4e-3, 2e-2)],
     "arithmetic": [(2e-3, 2e-2), (4e-4, 4e-3)],
     "text": [(1e-3, 1e-2)],
 }
 """Ranges of ``TRIES`` points each. A second one is around what was best in the first, or beyond its edge."""
-RANGES = {
-    "weight_decay": (0.01, 0.5),
-    "unlikelihood": (0.01, 1.0),
-    "noise": (0.01, 0.3),
-    "alpha": (0.002, 0.4),
-}
+NOISE = {"language": (0.01, 0.3), "arithmetic": (0.01, 0.3), "text": (0.001, 0.3)}
+RANGES = {"weight_decay": (0.01, 0.5), "unlikelihood": (0.01, 1.0), "alpha": (0.002, 0.4)}
 OWN = {
     "mle": (),
     "unlikelihood": ("unlikelihood",),
@@ -62,15 +61,16 @@ OWN = {
 
 def points(task: str) -> list[dict[str, Any]]:
     """The points of a task, spread evenly (Sobol): ranges are logarithmic, choices equally likely."""
-    sobol = qmc.Sobol(len(RANGES) + 3, seed=sorted(OBJECTIVES).index(task))
+    sobol = qmc.Sobol(len(RANGES) + 4, seed=sorted(OBJECTIVES).index(task))
     return [_point(task, rates, row) for rates in LEARNING_RATES[task] for row in sobol.random(TRIES)]
 
 
 def _point(task: str, rates: tuple[float, float], row: NDArray[np.float64]) -> dict[str, Any]:
-    *shares, kind, levels = row.tolist()
-    scaled = zip({"learning_rate": rates, **RANGES}.items(), shares, strict=True)
+    rate, decay, unlikelihood, noise, alpha, kind, levels = row.tolist()
+    drawn = {"learning_rate": (rate, rates), "noise": (noise, NOISE[task])}
+    drawn |= {name: (share, RANGES[name]) for name, share in zip(RANGES, (decay, unlikelihood, alpha), strict=True)}
     return {
-        **{name: float(f"{low * (high / low) ** share:.2g}") for (name, (low, high)), share in scaled},
+        **{name: float(f"{low * (high / low) ** share:.2g}") for name, (share, (low, high)) in drawn.items()},
         "noise_kind": KINDS[task][int(kind * len(KINDS[task]))],
         "levels": LEVELS[int(levels * len(LEVELS))],
     }
@@ -85,47 +85,40 @@ def settings(trainer: str, point: dict[str, Any]) -> dict[str, Any]:
 def recorded(task: str) -> pd.DataFrame:
     """The tries of a task that are on record."""
     path = HERE / f"tries-{task}.csv"
-    return pd.read_csv(path) if path.exists() else pd.DataFrame({"number": []})
+    return pd.read_csv(path) if path.exists() else pd.DataFrame({"trainer": [], "number": []})
 
 
-def study_of(task: str, done: Collection[int] = ()) -> Study:
-    """The study that tries out everything on one task, sized and measured as the reference study is.
-
-    Args:
-        task: the task.
-        done: numbers of points that are left out.
-    """
+def study_of(task: str, trainer: str, numbers: Iterable[int]) -> Study:
+    """The study that tries out some points of a trainer on one task, sized and measured as the reference study is."""
     reference, _ = load_study("reference_main")
     table = {name: value for name, value in reference.tasks[task].items() if name != "trainers"}
     changes = {"language": {"seed": 1}, "text": {"validation": 256}}.get(task, {})
-    trainers = {
-        f"{trainer}.{number}": {**reference.trainers[trainer], "use": trainer, **settings(trainer, point)}
-        for trainer in OWN
-        for number, point in enumerate(points(task))
-        if number not in done
-    }
+    drawn, plain = points(task), {**reference.trainers[trainer], "use": trainer}
     return replace(
         reference,
-        name=f"tuning-{task}",
-        seeds=SEEDS,
+        name=f"tuning-{task}-{trainer}",
+        seeds=SEEDS[task],
         split="validation",
         decoders={"ancestral": {}},
-        trainers=trainers,
+        trainers={f"{trainer}.{number}": {**plain, **settings(trainer, drawn[number])} for number in numbers},
         tasks={task: {**table, "decoders": ["ancestral"], **changes}},
         metrics=reference.metrics if task == "text" else {},
         evaluation=Evaluation(),
     )
 
 
-def summary(task: str, results: pd.DataFrame) -> pd.DataFrame:
-    """A row per trainer and try."""
+def tried(task: str, trainer: str, numbers: Sequence[int], workers: int) -> pd.DataFrame:
+    """Run some points of a trainer; a row for each. MAUVE is that of all of them clustered together."""
     metric, _ = OBJECTIVES[task]
-    means = results[results["metric"] == metric].groupby("trainer")["value"].agg(["mean", "min", "max"]).reset_index()
-    names = means["trainer"].str.rsplit(".", n=1, expand=True)
-    rows = means.assign(task=task, trainer=names[0], number=names[1].astype(int), metric=metric)
+    out = HERE.parent / f"tuning-{task}-{trainer}"
+    results = harness.run(study_of(task, trainer, numbers), out, workers=workers)
+    if metric == "mauve":
+        results = remeasure(out, "mauve").table
+    values = results[results["metric"] == metric].groupby("trainer")["value"].agg(["mean", "min", "max"]).reset_index()
+    rows = values.assign(trainer=trainer, number=values["trainer"].str.rpartition(".")[2].astype(int))
     drawn = points(task)
-    tried = [settings(each["trainer"], drawn[each["number"]]) for each in rows.to_dict("records")]
-    return rows.assign(settings=[json.dumps(each) for each in tried])
+    told = [json.dumps(settings(trainer, drawn[number])) for number in rows["number"]]
+    return rows.assign(task=task, metric=metric, settings=told)
 
 
 def main() -> None:
@@ -135,14 +128,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     for task in options.tasks:
-        table = recorded(task)
-        done = set(table["number"])
-        if len(done) < len(points(task)):
-            results = harness.run(study_of(task, done), HERE.parent / f"tuning-{task}", workers=options.workers)
-            table = pd.concat([table, summary(task, results)])
-        table = table.sort_values(["trainer", "mean"], ascending=[True, not OBJECTIVES[task][1]], ignore_index=True)
-        table.to_csv(HERE / f"tries-{task}.csv", index=False, float_format="%.6g")
-        print(table.to_string())
+        for trainer in OWN:
+            table = recorded(task)
+            done = set(table.loc[table["trainer"] == trainer, "number"])
+            numbers = [number for number in range(len(points(task))) if number not in done]
+            if numbers:
+                table = pd.concat([table, tried(task, trainer, numbers, options.workers)])
+                table = table.sort_values(["trainer", "mean"], ascending=[True, not OBJECTIVES[task][1]])
+                table.to_csv(HERE / f"tries-{task}.csv", index=False, float_format="%.6g")
+        print(recorded(task).to_string())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from harness.errors import RequestError, StoreError
 from harness.gate import gate
 from harness.leaderboard.reading import read_tables
 from harness.publishing import publish
+from harness.remeasuring import remeasure
 from harness.store import Store
 from harness.verdicts import judge
 
@@ -93,6 +94,18 @@ def test_what_was_run_is_what_the_study_specifies(published: tuple[Path, Path], 
     with pytest.raises(StoreError, match=r"is not that of its study\.json"):
         publish(run, tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+def test_what_was_measured_again_is_published_where_it_is_of_these_trials(tmp_path: Path) -> None:
+    run, to = tmp_path / "run", tmp_path / "to"
+    harness.run(small_study(seeds=2), run)
+    measured = remeasure(run, "diversity")
+    publish(run, to)
+    pd.testing.assert_frame_equal(pd.read_parquet(to / measured.path.name), measured.table, check_dtype=False)
+    harness.run(small_study(seeds=3), run)
+    with pytest.raises(StoreError, match=r"measured-diversity.parquet is not of the trials of this run"):
+        publish(run, to)
+    assert len(harness.load_results(to)["seed"].unique()) == 2
 
 
 def test_what_a_publication_lacks_is_said(published: tuple[Path, Path], tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
@@ -97,13 +97,18 @@ def test_the_replay_buffer_keeps_the_most_recent(make_policy: MakePolicy, contex
         assert one.finished == (one.actions[-1] == policy.actions.eos)
 
 
-def test_cloning_is_annealed() -> None:
-    trainer = SequenceMatch(cloning_share=0.5, final_beta=0.2)
+@pytest.mark.parametrize(("annealing", "last"), [(0.2, 70), (0.5, 100), (1.0, 100)])
+def test_cloning_is_annealed_and_then_keeps_its_weight(annealing: float, last: int) -> None:
+    trainer = SequenceMatch(cloning_share=0.5, annealing_share=annealing, final_beta=0.2)
     betas = [trainer.beta(step, 101) for step in range(101)]
     assert betas[:51] == [1.0] * 51
-    assert betas[-1] == pytest.approx(0.2)
-    assert betas[75] == pytest.approx(0.6, abs=0.01)
-    assert all(first >= second for first, second in pairwise(betas))
+    assert betas[50 : last + 1] == pytest.approx(np.linspace(1, 0.2, last - 49))
+    assert betas[last:] == pytest.approx([0.2] * (101 - last))
+
+
+def test_annealing_over_no_steps_is_a_switch() -> None:
+    trainer = SequenceMatch(cloning_share=0.5, annealing_share=0.0, final_beta=0.2)
+    assert [trainer.beta(step, 10) for step in range(10)] == pytest.approx([1.0] * 5 + [0.2] * 5)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +118,7 @@ def test_cloning_is_annealed() -> None:
         ({"alpha": 0.0}, "alpha must lie"),
         ({"gamma": 1.1}, "gamma must lie"),
         ({"final_beta": 2.0}, "final_beta must lie"),
+        ({"annealing_share": -0.1}, "annealing_share must lie"),
         ({"refresh": 0}, "refresh must be at least 1"),
     ],
 )

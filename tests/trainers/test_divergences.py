@@ -29,10 +29,10 @@ def mixed_reward(d: float, m: float) -> float:
 
 
 # The share of one state and action, with occupancies d (data) and m (model), in the divergence,
-# and the reward that attains it.
+# and the reward that attains it. What d - m adds to a share is 0 in the sum over all.
 CLOSED_FORMS: dict[str, tuple[Callable[[float, float], float], Callable[[float, float], float]]] = {
-    "forward_kl": (lambda d, m: d * math.log(d / m), lambda d, m: d / m),
-    "reverse_kl": (lambda d, m: m * math.log(m / d), lambda d, m: -(1 + math.log(m / d))),
+    "forward_kl": (lambda d, m: d * math.log(d / m) - d + m, lambda d, m: d / m - 1),
+    "reverse_kl": (lambda d, m: m * math.log(m / d) - m + d, lambda d, m: math.log(d / m)),
     "hellinger": (lambda d, m: (math.sqrt(d) - math.sqrt(m)) ** 2, lambda d, m: math.sqrt(d / m) - 1),
     "jensen_shannon": (jensen_shannon, lambda d, m: -math.log(2 * m / (m + d))),
     "chi2": (lambda d, m: (d - m) ** 2 / d, lambda d, m: 2 * (1 - m / d)),
@@ -91,3 +91,11 @@ def test_value_and_slope_are_continuous_at_the_edge(name: str) -> None:
     torch.testing.assert_close(slopes[0], slopes[1], atol=0, rtol=1e-5)
     inside = torch.linspace(divergence.edge, 3, 50, dtype=torch.float64)
     torch.testing.assert_close(divergence.phi(inside), divergence.formula(inside))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_agreement_asks_for_a_reward_of_0(name: str) -> None:
+    reward = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    value = DIVERGENCES[name].phi(reward)
+    assert value.item() == 0
+    assert torch.autograd.grad(value.sum(), reward)[0].item() == 1

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import action_strings
 from torch import Tensor
 
 from trainers.actions import ActionSpace
-from trainers.batches import Batch, Sequences, Trajectory, collate
+from trainers.base import Budget, Context, Meter
+from trainers.batches import Batch, Sequences, Trajectory, collate, trajectories_of
 from trainers.divergences import DIVERGENCES
-from trainers.mle import negative_log_likelihood
+from trainers.mle import MaximumLikelihood, negative_log_likelihood
 from trainers.objective import Terms, slots_that_count, terms
 from trainers.policy import Policy
 from trainers.scores import Scores, score, scores_of
@@ -45,9 +48,22 @@ def scores(logits: Tensor, sequences: Sequences) -> Scores:
     return scores_of(logits[where], sequences, where, SPACE)
 
 
-def sums(logits: Tensor, sequences: Sequences, gamma: float, name: str = "chi2_mixture", scale: float = 0.1) -> Terms:
+def sums(
+    logits: Tensor,
+    sequences: Sequences,
+    gamma: float,
+    name: str = "chi2_mixture",
+    scale: float = 0.1,
+    goes_on: bool = False,
+) -> Terms:
     return terms(
-        scores(logits, sequences), sequences, gamma=gamma, scale=scale, divergence=DIVERGENCES[name], bksp=BKSP
+        scores(logits, sequences),
+        sequences,
+        gamma=gamma,
+        scale=scale,
+        divergence=DIVERGENCES[name],
+        bksp=BKSP,
+        goes_on=goes_on,
     )
 
 
@@ -66,6 +82,30 @@ def test_a_cut_trajectory_telescopes_to_its_two_ends(actions: list[int], gamma: 
     values = logits[0].logsumexp(-1)
     expected = values[0] - gamma ** len(actions) * values[len(actions)]
     torch.testing.assert_close(sums(logits, sequences, gamma).value, expected, atol=1e-10, rtol=0)
+
+
+@given(action_strings(bksp=BKSP), action_strings(bksp=BKSP), st.booleans(), st.sampled_from([1.0, 0.9]))
+def test_what_would_go_on_telescopes_to_its_start(
+    one: list[int], other: list[int], finished: bool, gamma: float
+) -> None:
+    """Whatever follows a cut, the value terms of what was walked and of the rest add up to the value of the start."""
+    sequences = collate([trajectory(one, finished=False), trajectory(other, finished)], BKSP)
+    logits = random_logits(sequences)
+    rows = [row for row, actions in enumerate((one, [*other, EOS] if finished else other)) if actions]
+    found = sums(logits, sequences, gamma, goes_on=True)
+    torch.testing.assert_close(found.value, logits[rows, 0].logsumexp(-1).sum(), atol=1e-10, rtol=0)
+    plain = sums(logits, sequences, gamma)
+    torch.testing.assert_close((found.match, found.penalty), (plain.match, plain.penalty))
+
+
+def test_what_follows_noise_is_a_fresh_start_that_does_not_go_on() -> None:
+    sequences = collate([trajectory([0, 1], finished=False, expert=[True, False])], BKSP)
+    logits = random_logits(sequences)
+    everywhere = torch.ones_like(sequences.real)
+    given = scores_of(logits[everywhere], sequences, everywhere, SPACE)
+    settings = {"gamma": 0.9, "scale": 0.1, "divergence": DIVERGENCES["chi2_mixture"]}
+    plain, on = (terms(given, sequences, **settings, goes_on=each).value for each in (False, True))
+    assert on == plain
 
 
 @pytest.mark.parametrize("gamma", [1.0, 0.9])
@@ -178,3 +218,39 @@ def test_the_loss_at_small_kappa_has_the_gradient_of_likelihood(make_policy: Mak
         gradients.append([parameter.grad.clone() for parameter in policy.model.parameters()])
     for mine, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_step_of_training_at_small_kappa_is_one_of_likelihood(
+    make_policy: MakePolicy, context: Context, finished: bool
+) -> None:
+    """Cut texts too: by default their value terms run over the data alone."""
+    data = Dataset.from_dict({"prompt": ["", "a"], "completion": ["abcde", "dec"], "finished": [finished] * 2})
+    found = []
+    match = SequenceMatch(
+        gamma=1.0,
+        c=0.0,
+        value_weight=1.0 if finished else None,
+        cloning_share=0.0,
+        annealing_share=0.0,
+        final_beta=0.0,
+        refresh=4,
+    )
+    for trainer in (match, MaximumLikelihood()):
+        policy = make_policy(backspace=False)
+        trainer.fit(policy, data, Budget(steps=5), replace(context, meter=Meter()))
+        sequences = collate(trajectories_of(data, policy), None)
+        with torch.no_grad():
+            found.append(float(negative_log_likelihood(score(policy, sequences, sequences.acts)[0], sequences)))
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_rollouts_that_were_cut_go_on_and_data_do_not(make_policy: MakePolicy) -> None:
+    policy = make_policy()
+    start, actions = policy.actions.start, tuple(policy.encode("abcd"))
+    cut = collate([Trajectory((start,), actions, False, (True,) * 4)], policy.actions.bksp)
+    batch = Batch(data=cut, rollouts=cut, rollout_weight=2.0, step=9, steps=10)
+    log = SequenceMatch(cloning_share=0.0, gamma=0.9).loss(policy, batch).log
+    values = score(policy, cut, cut.real)[0].v[0]
+    assert log["rollout_value"] == pytest.approx(2 * values[0].item(), rel=1e-5)
+    assert log["data_value"] == pytest.approx((values[0] - 0.9**4 * values[4]).item(), rel=1e-5)
