@@ -300,7 +300,8 @@ class Store:
         """
         path = self.out / "study.json"
         if not path.is_file():
-            raise StoreError(f"{self.place} is no results folder: it has no study.json; give the --out of a run")
+            found = "has no study.json" if self.out.exists() else "does not exist"
+            raise StoreError(f"{self.place} is no results folder: it {found}; give the --out of a run")
         content = _read_json(path, ("study", "headlines", "trials"), "run the study again")
         trials = content["trials"]
         if not (isinstance(trials, list) and trials and all(isinstance(t, dict) and "label" in t for t in trials)):
@@ -341,7 +342,10 @@ class Store:
 
     def _require_run(self) -> None:
         if is_published(self.out):
-            raise StoreError(f"{self.out} is a publication, without the trials themselves: run its study for those")
+            raise StoreError(
+                f"{self.out} is a publication, without the trials themselves: run its study for those; its page is "
+                f"{self.out / 'leaderboard.html'}, and compare, gate and reproduce read its tables"
+            )
 
     def policy(self, trial: Trial) -> Path | None:
         """Folder of the trained policy of a finished trial; None where it was not kept.

@@ -38,7 +38,7 @@ class Mauve(JointMetric):
 
     Attributes:
         model: folder or hub id of the feature model.
-        pooling: "last" (causal language models) or "mean" (sentence encoders).
+        pooling: "last" (causal language models), "sentence" (sentence encoders), or "mean".
         layer: index into the hidden states.
         max_tokens: tokens of the feature model to which texts are cut.
         clusters: number of k-means clusters; "auto": a tenth of the number of generations.

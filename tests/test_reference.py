@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from harness.study import load_study
 from harness.trial import Trial
 
 HERE = Path(__file__).parents[1] / "results" / "reference"
-TRIED = sorted(path.stem.removeprefix("tries-") for path in HERE.glob("tries-*.csv"))
+TASKS = ("language", "arithmetic", "text")
 
 
 def script(name: str) -> ModuleType:
@@ -38,11 +39,16 @@ def tune() -> ModuleType:
     return script("tune")
 
 
-@pytest.mark.parametrize("task", ["language", "arithmetic", "text"])
+def tries(tune: ModuleType, task: str) -> list[Trial]:
+    numbers = range(len(tune.points(task)))
+    return [trial for trainer in tune.OWN for trial in plan(tune.study_of(task, trainer, numbers)).trials]
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_every_trainer_has_as_many_tries_on_data_that_is_not_judged_later(tune: ModuleType, task: str) -> None:
-    trials = plan(tune.study_of(task)).trials
+    trials = tries(tune, task)
     reference = [trial for trial in plan("reference_main").trials if trial.task.name == task]
-    assert len(trials) == len(tune.OWN) * len(tune.points(task)) * len(tune.SEEDS)
+    assert len(trials) == len(tune.OWN) * len(tune.points(task)) * len(tune.SEEDS[task])
     assert {trial.trainer.use for trial in trials} == {trial.trainer.name for trial in reference} - {"pretrained"}
     assert not {trial.seed for trial in trials} & {trial.seed for trial in reference}
     assert {trial.split for trial in trials} == {"validation"}
@@ -51,10 +57,11 @@ def test_every_trainer_has_as_many_tries_on_data_that_is_not_judged_later(tune: 
     assert {json.dumps(trial.budget) for trial in trials} == {json.dumps(trial.budget) for trial in reference}
 
 
-@pytest.mark.parametrize("task", ["language", "arithmetic", "text"])
+@pytest.mark.parametrize("task", TASKS)
 def test_trainers_share_what_they_have_in_common(tune: ModuleType, task: str) -> None:
+    trials = tries(tune, task)
     for number, point in enumerate(tune.points(task)):
-        mine = {trial.trainer.use: trial for trial in plan(tune.study_of(task)).trials if number_of(trial) == number}
+        mine = {trial.trainer.use: trial for trial in trials if number_of(trial) == number}
         rates = {trial.optimization["learning_rate"] for trial in mine.values()}
         assert rates == {point["learning_rate"]}
         cloning, match = (mine[name].trainer.settings for name in ("behavioral_cloning", "sequence_match_backspace"))
@@ -64,9 +71,10 @@ def test_trainers_share_what_they_have_in_common(tune: ModuleType, task: str) ->
 
 def test_what_trains_longer_has_the_settings_of_the_main_study() -> None:
     longer, main = (load_study(name)[0] for name in ("reference_flops", "reference_main"))
-    assert "language" in longer.tasks
+    assert set(longer.tasks) == {"language", "arithmetic"}
     for task, table in longer.tasks.items():
-        for trainer, settings in table.get("trainers", {}).items():
+        assert set(table["trainers"]) == set(longer.trainers)
+        for trainer, settings in table["trainers"].items():
             assert settings == main.tasks[task]["trainers"][trainer]
 
 
@@ -74,29 +82,33 @@ def number_of(trial: Trial) -> int:
     return int(trial.trainer.name.rpartition(".")[2])
 
 
-@pytest.mark.parametrize("task", TRIED)
+@pytest.mark.parametrize("task", TASKS)
 def test_what_won_is_what_the_study_has(tune: ModuleType, task: str) -> None:
-    tries = pd.read_csv(HERE / f"tries-{task}.csv")
+    found = tune.recorded(task)
     metric, higher = tune.OBJECTIVES[task]
     drawn = tune.points(task)
     study, _ = load_study("reference_main")
-    assert set(tries["metric"]) == {metric}
-    assert set(tries["trainer"]) == set(tune.OWN)
-    for trainer, rows in tries.groupby("trainer"):
-        assert sorted(rows["number"]) == sorted(set(tries["number"]))
+    chosen = dict[str, Any]()
+    for trainer, rows in found.groupby("trainer"):
+        assert set(rows["metric"]) == {metric}
+        assert sorted(rows["number"]) == list(range(len(drawn)))
         for row in rows.to_dict("records"):
             assert json.loads(row["settings"]) == tune.settings(trainer, drawn[row["number"]])
             assert row["min"] <= row["mean"] <= row["max"]
         best = rows.loc[rows["mean"].idxmax() if higher else rows["mean"].idxmin()]
-        assert study.tasks[task]["trainers"][trainer] == json.loads(best["settings"])
+        chosen[str(trainer)] = json.loads(best["settings"])
+    assert study.tasks[task].get("trainers", {}) == chosen
 
 
-def test_the_other_studies_learn_at_the_rate_of_the_tuned_likelihood() -> None:
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [("reference_grid", "language"), ("reference_regimes", "language"), ("reference_noise", "arithmetic")],
+)
+def test_the_other_studies_learn_at_the_rate_of_the_tuned_likelihood(name: str, task: str) -> None:
     main, _ = load_study("reference_main")
-    for name in ("reference_grid", "reference_regimes"):
-        study, _ = load_study(name)
-        tuned = main.tasks["language"]["trainers"]["mle"]["optimization"]
-        assert {key: study.optimization[key] for key in tuned} == tuned
+    study, _ = load_study(name)
+    tuned = main.tasks[task]["trainers"]["mle"]["optimization"]
+    assert {key: study.optimization[key] for key in tuned} == tuned
 
 
 @pytest.fixture(scope="module")
@@ -138,13 +150,16 @@ def test_a_family_is_judged_as_by_hand(contrasts: ModuleType) -> None:
 def test_no_seed_is_left_out(contrasts: ModuleType) -> None:
     table = long_table({"one": np.arange(10.0), "other": np.arange(10.0)})
     family = contrasts.Family("toy", "language", "kl_forward", ((contrasts.Side("one"), contrasts.Side("other")),))
-    with pytest.raises(contrasts.NotMadeError, match="do not have the same seeds"):
+    with pytest.raises(contrasts.NotMadeError, match="does not have a value of each of its 10 seeds"):
         contrasts.judged(family, {"toy": table.iloc[:-1]})
     with pytest.raises(contrasts.NotMadeError, match="not one per seed"):
         contrasts.judged(family, {"toy": pd.concat([table, table])})
     empty = table.assign(value=table["value"].where(table["seed"] != 3))
-    with pytest.raises(contrasts.NotMadeError, match="do not have the same seeds"):
+    with pytest.raises(contrasts.NotMadeError, match="does not have a value of each of its 10 seeds"):
         contrasts.judged(family, {"toy": empty})
+    more = pd.concat([table, long_table({"third": np.arange(11.0)})])
+    with pytest.raises(contrasts.NotMadeError, match="does not have a value of each of its 11 seeds"):
+        contrasts.judged(family, {"toy": more})
 
 
 @pytest.mark.parametrize(
@@ -174,12 +189,29 @@ def test_a_side_can_be_of_another_study(contrasts: ModuleType) -> None:
     pair = (contrasts.Side("mle"), contrasts.Side("mle", study="flops"))
     found = contrasts.judged(contrasts.Family("main", "language", "kl_forward", (pair,)), tables)
     assert found[["effect", "against"]].to_numpy().tolist() == [[1.0, "mle (flops)"]]
+    tables["flops"]["flops"] = 0.9
+    with pytest.raises(contrasts.NotMadeError, match=r"mle \(flops\) has fewer FLOPs than mle"):
+        contrasts.judged(contrasts.Family("main", "language", "kl_forward", (pair,)), tables)
+    tables["flops"] = tables["flops"].iloc[1:]
+    with pytest.raises(contrasts.NotMadeError, match="do not have the same seeds"):
+        contrasts.judged(contrasts.Family("main", "language", "kl_forward", (pair,)), tables)
+
+
+def test_what_is_measured_jointly_decides(contrasts: ModuleType, tmp_path: Path) -> None:
+    alone = pd.concat([long_table({"mle": np.zeros(6)}, name) for name in ("mauve", "perplexity")])
+    alone.to_parquet(tmp_path / "results.parquet")
+    family = contrasts.Family("toy", "language", "mauve", ((contrasts.Side("mle"), contrasts.Side("mle")),))
+    with pytest.raises(contrasts.NotMadeError, match="0 values"):
+        contrasts.judged(family, {"toy": contrasts.published(tmp_path)})
+    joint = pd.concat([long_table({"mle": np.ones(6)}, name) for name in ("mauve", "mauve_n")])
+    joint.to_parquet(tmp_path / "measured-mauve.parquet")
+    assert contrasts.judged(family, {"toy": contrasts.published(tmp_path)})["mean"].tolist() == [1.0]
 
 
 def long_table(values: dict[str, NDArray[np.float64]], metric: str = "kl_forward") -> pd.DataFrame:
     common = {"task": "language", "metric": metric, "decoder": "ancestral"}
     rows = [
-        {**common, "trainer": trainer, "seed": seed, "value": value}
+        {**common, "trainer": trainer, "seed": seed, "value": value, "flops": 1.0, "higher_is_better": False}
         for trainer, mine in values.items()
         for seed, value in enumerate(mine)
     ]

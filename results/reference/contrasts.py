@@ -105,13 +105,17 @@ def judged(family: Family, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         difference as large as the margin, whose spread over the seeds counts too where it is a share; else "open".
 
     Raises:
-        NotMadeError: if a table or a seed of its study is missing: no trial is left out.
+        NotMadeError: if a table or a seed of its study is missing: no trial is left out; or if what should have trained
+            longer has not.
     """
     rows, differences = [], []
     for pair in family.pairs:
-        own, other = (values(family, side, tables) for side in pair)
-        if list(own.index) != list(other.index):
+        mine, theirs = (by_seed(family, side, tables) for side in pair)
+        if list(mine.index) != list(theirs.index):
             raise NotMadeError(f"{label(pair[0])} and {label(pair[1])} do not have the same seeds")
+        if pair[1].study and (theirs["flops"] < mine["flops"]).any():
+            raise NotMadeError(f"{label(pair[1])} has fewer FLOPs than {label(pair[0])}")
+        own, other = mine["value"], theirs["value"]
         sign = -1 if family.metric == "kl_forward" else 1
         difference = sign * (own.to_numpy() - other.to_numpy())
         kind, size = family.margin or MARGINS[family.metric]
@@ -150,8 +154,8 @@ def verdict(effect: float, p_holm: float, within: bool) -> str:
     return "equal" if within else "open"
 
 
-def values(family: Family, side: Side, tables: dict[str, pd.DataFrame]) -> pd.Series[float]:
-    """The number of one side, by seed."""
+def by_seed(family: Family, side: Side, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The number of one side and its FLOPs, with seeds as index."""
     study = side.study or family.study
     if study not in tables:
         raise NotMadeError(f"{study} is not published")
@@ -160,10 +164,10 @@ def values(family: Family, side: Side, tables: dict[str, pd.DataFrame]) -> pd.Se
     wanted = {"task": family.task, "metric": family.metric, "trainer": side.trainer, "decoder": side.decoder}
     for column, name in wanted.items():
         table = table[table[column] == name]
-    found: pd.Series[float] = table.set_index("seed")["value"].sort_index()
+    found = table.set_index("seed")[["value", "flops"]].sort_index()
     if found.empty or not found.index.is_unique:
         raise NotMadeError(f"{study}: {len(found)} values of {wanted}, and not one per seed")
-    if list(found.index) != seeds or found.isna().any():
+    if list(found.index) != seeds or found.isna().any(axis=None):
         raise NotMadeError(f"{study}: {wanted} does not have a value of each of its {len(seeds)} seeds")
     return found
 
