@@ -3,7 +3,7 @@ PYTHON ?= python3
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
 
-.PHONY: setup leaderboard test test-all lint gate bench reference docs
+.PHONY: setup leaderboard test test-all lint bench reference docs
 
 setup: .venv/.ready
 
@@ -29,26 +29,20 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Whether training still gives what the committed results say: six of their seeds, trained again in some minutes.
-GATED := --task base --trainer mle --trainer cloning_uniform --trainer match_uniform
-gate: setup
-	rm -rf results/gate
-	$(BIN)/seqmatch run reference_regimes $(GATED) --set seeds=6 --out results/gate --workers $(WORKERS)
-	$(BIN)/seqmatch gate results/gate --baseline results/reference/regimes $(GATED) $(addprefix --seed ,0 1 2 3 4 5) \
-	  --margin kl_forward=25% --margin invalid_mass=25%
-
 # The project's own results: see results/reference/README.md. Finished trials are not run again. The last is a night without
 # a GPU: make reference REFERENCE="main flops noise regimes grid" leaves it out.
 REFERENCE := main flops noise regimes grid smollm2
 reference: setup
 	for part in $(REFERENCE); do \
-	  $(BIN)/seqmatch run reference_$$part --workers $(WORKERS) && \
+	  $(BIN)/seqmatch run reference_$$part --workers $(WORKERS) || exit 1; \
+	  case $$part in main|smollm2) $(BIN)/seqmatch measure results/reference_$$part --metric mauve || exit 1;; esac; \
 	  $(BIN)/seqmatch publish results/reference_$$part results/reference/$$part || exit 1; \
 	done
 	$(BIN)/python results/reference/contrasts.py
 
-# Pictures of the pages, from results/quick and results/reference.
+# The page of all keys, and pictures of the pages, from results/quick and results/reference.
 docs: setup
+	$(BIN)/python docs/study_keys.py
 	$(BIN)/python docs/screenshots.py results/quick
 	$(BIN)/python docs/results_figures.py
 

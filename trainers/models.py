@@ -55,7 +55,13 @@ class FreshModel:
 
 @dataclass(frozen=True, kw_only=True)
 class LoraSpec:
-    """Low-rank adapters on all linear layers (Hu et al. 2021), merged when the policy is saved."""
+    """Low-rank adapters on all linear layers (Hu et al. 2021), merged when the policy is saved.
+
+    Attributes:
+        rank: of the adapters.
+        alpha: what they add is scaled by alpha / rank.
+        dropout: on what they read.
+    """
 
     rank: int = 16
     alpha: float = 16.0
