@@ -68,6 +68,7 @@ class Mauve(JointMetric):
         "mauve_p": Value(higher_is_better=None, range=(0, 1)),
         "mauve_ceiling": Value(higher_is_better=None, range=(0, 1)),
         "mauve_short_share": Value(higher_is_better=None, range=(0, 1)),
+        "mauve_length_ratio": Value(higher_is_better=None, range=(0, math.inf)),
         "mauve_empty": Value(higher_is_better=None, range=(0, math.inf), unit="texts"),
         "mauve_n": Value(higher_is_better=None, range=(MINIMUM_N, math.inf), unit="texts"),
         "mauve_clusters": Value(higher_is_better=None, range=(2, math.inf), unit="clusters"),
@@ -104,7 +105,9 @@ class Mauve(JointMetric):
         ``mauve_ceiling`` is the MAUVE of as many of the context's further real completions; it is left out where
         there are fewer of them than generations. ``mauve_short_share`` is the share of completions with fewer
         tokens, after the cut, than all but 5 % of the references: at most about 0.05 where both sides have the same
-        lengths, near 1 where completions are shorter. ``mauve_empty`` counts completions without a token;
+        lengths, near 1 where completions are shorter. ``mauve_length_ratio`` is the mean number of tokens of the
+        completions over that of the references, after the cut: above 1 where completions are longer, which a
+        ``max_tokens`` that nearly all references reach prevents. ``mauve_empty`` counts completions without a token;
         ``mauve_n``, ``mauve_clusters`` and ``mauve_tokens`` say at what n, k and visible length all this holds.
 
         The curves are means over the clusterings, from (1, 0) to (0, 1) in the order of the mixture's weight: that
@@ -171,6 +174,7 @@ class Mauve(JointMetric):
             "mauve_star": result.mauve_star,
             "mauve_frontier_integral": result.frontier_integral,
             "mauve_short_share": float((completions < usual).mean()),
+            "mauve_length_ratio": float(completions.mean() / max(references.mean(), 1 / len(references))),
             "mauve_empty": float((completions == 0).sum()),
             "mauve_n": float(result.n),
             "mauve_clusters": float(result.clusters),

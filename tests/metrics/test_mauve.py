@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from metrics.base import MetricContext, MetricError
+from metrics.features import token_counts
 from metrics.mauve import Mauve
 
 WORDS = ["we", "the", "people", "of", "states", "in", "order", "to", "form", "more", "perfect", "union"]
@@ -41,6 +42,14 @@ def test_short_share_tells_unequal_lengths(tiny_llama):
     assert measure(tiny_llama, texts(1), texts(0))["mauve_short_share"] <= 0.1
     assert measure(tiny_llama, texts(1, words=2), texts(0))["mauve_short_share"] == 1
     assert measure(tiny_llama, texts(1, words=2), texts(0), max_tokens=4)["mauve_short_share"] == 0
+
+
+def test_the_length_ratio_is_that_of_what_is_seen(tiny_llama):
+    counts = [token_counts(each, tiny_llama, 60).mean() for each in (texts(1, words=9), texts(0, words=3))]
+    assert measure(tiny_llama, texts(1, words=9), texts(0, words=3))["mauve_length_ratio"] == counts[0] / counts[1] > 1
+    cut = measure(tiny_llama, texts(1, words=9), texts(0, words=3), max_tokens=4)
+    assert cut["mauve_length_ratio"] == 1
+    assert measure(tiny_llama, texts(0), [""] * 60)["mauve_length_ratio"] > 60
 
 
 def test_only_the_first_tokens_are_seen(tiny_llama):
