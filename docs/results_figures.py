@@ -22,9 +22,9 @@ METHODS = {"cloning": "behavioural cloning", "match": "SequenceMatch"}
 def main(results: Path, images: Path) -> None:
     """Draw all figures whose tables are there."""
     images.mkdir(parents=True, exist_ok=True)
-    contrasts = pd.read_csv(results / "contrasts.csv")
-    for study, found in contrasts.groupby("study"):
-        effects(found).savefig(images / f"reference-{study}.svg")
+    if (results / "contrasts.csv").is_file():
+        for study, found in pd.read_csv(results / "contrasts.csv").groupby("study"):
+            effects(found).savefig(images / f"reference-{study}.svg")
     if (results / "noise").is_dir():
         noise(read_results(results / "noise", "reference")).savefig(images / "reference-noise-rates.svg")
 

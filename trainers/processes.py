@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
@@ -47,9 +47,9 @@ class Processes:
         """What all processes give, by rank."""
         if self.size == 1:
             return [value]
-        values: list[T | None] = [None] * self.size
+        values: list[Any] = [None] * self.size
         distributed.all_gather_object(values, value)
-        return values  # type: ignore[return-value]
+        return values
 
     def agreed(self, value: T) -> T:
         """What the first process says."""

@@ -69,12 +69,14 @@ def test_sequence_match_learns_from_roll_outs_of_adapters_as_they_are_then(
 
             state = deepcopy(rng)
             super()._sample(policy, rng)
-            merged = replace(policy, model=deepcopy(policy.model).merge_and_unload())  # type: ignore[operator]
+            adapted: Any = deepcopy(policy.model)
+            merged = replace(policy, model=adapted.merge_and_unload())
             twin = ReplayBuffer(
                 self.prompts, self.context, first_step=0, batch=1, capacity=8, refresh_every=1, refresh=self.refresh
             )
             twin._sample(merged, state)
-            drawn.append(tuple([each.actions for each in kept.kept][-8:] for kept in (self, twin)))  # type: ignore[arg-type]
+            own, theirs = ([each.actions for each in kept.kept][-8:] for kept in (self, twin))
+            drawn.append((own, theirs))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainers.sequence_match.ReplayBuffer", Watching)

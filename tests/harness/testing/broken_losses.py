@@ -12,6 +12,7 @@ from trainers.base import Loss
 from trainers.batches import Batch
 from trainers.behavioral_cloning import BehavioralCloning
 from trainers.mle import MaximumLikelihood
+from trainers.noise import NoiseKind
 from trainers.policy import Policy
 from trainers.scores import score
 from trainers.sequence_match import SequenceMatch
@@ -104,4 +105,4 @@ class ErasesEverything(BehavioralCloning):
     """Noise like the policy's own acts, more often than not: greedy decoding then writes and erases for ever."""
 
     noise: float = 0.6
-    noise_kind: str = "policy"  # type: ignore[assignment]
+    noise_kind: NoiseKind = "policy"

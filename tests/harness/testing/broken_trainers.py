@@ -295,8 +295,9 @@ class ResetsItsFlops(Base):
 @dataclass(frozen=True, kw_only=True)
 class Remembers(Base):
     def lent(self, context: Context, examples: Dataset) -> Context:
-        object.__setattr__(self, "_fits", getattr(self, "_fits", 0) + 1)
-        return reordered(context, self._fits)  # type: ignore[attr-defined]
+        fits = getattr(self, "_fits", 0) + 1
+        object.__setattr__(self, "_fits", fits)
+        return reordered(context, fits)
 
 
 @dataclass(frozen=True, kw_only=True)
