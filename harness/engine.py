@@ -78,7 +78,7 @@ def run_plan(planned: Plan, out: str | Path, engine: Engine, report_to: Iterable
     if together and not together.leads:
         return together.follow(planned.trials, store)
     check_writable(store.out)
-    store.pull(planned.trials)
+    store.pull(planned.every)
     finished = [trial for trial in planned.trials if store.is_finished(trial)]
     done = {trial.identity for trial in finished}
     pending = [trial for trial in planned.trials if trial.identity not in done]
@@ -119,6 +119,7 @@ def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None], report_to:
             store.pull_checkpoint(trial)
             result = execute(trial, reporter, log, store.checkpoint(trial))
             sent.measured(result.rows)
+            store.write(trial, log, result)
         except StoreError:
             raise
         except Exception as error:
@@ -126,7 +127,6 @@ def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None], report_to:
             store.write(trial, log, None, problem)
             reporter.end("failed", time.monotonic() - started, f"{type(error).__name__}: {error}")
             return problem
-        store.write(trial, log, result)
         store.drop_checkpoint(trial)
         reporter.end("finished", time.monotonic() - started)
         return None

@@ -28,16 +28,18 @@ class Plan:
 
     Attributes:
         study: as written.
-        trials: resolved.
+        every: its trials, resolved.
+        trials: those of them that are to run.
         headlines: names of the numbers that a leaderboard shows, by task.
     """
 
     study: Study
+    every: tuple[Trial, ...]
     trials: tuple[Trial, ...]
     headlines: dict[str, list[str]]
 
     def only(self, trainers: Sequence[str] = (), tasks: Sequence[str] = ()) -> Plan:
-        """The trials of some trainers and tasks; an empty list leaves all.
+        """To run the trials of some trainers and tasks; an empty list leaves all.
 
         Raises:
             RequestError: if the study has no trainer or task of a name.
@@ -48,8 +50,7 @@ class Plan:
                     raise RequestError(f"study {self.study.name!r} has no {name!r}{suggestion(name, known)}")
         wanted = trainers or self.study.trainers, tasks or self.study.tasks
         kept = tuple(each for each in self.trials if each.trainer.name in wanted[0] and each.task.name in wanted[1])
-        headlines = {name: numbers for name, numbers in self.headlines.items() if name in wanted[1]}
-        return replace(self, trials=kept, headlines=headlines)
+        return replace(self, trials=kept)
 
 
 def plan(study: str | Path | Study, overrides: Iterable[str] = ()) -> Plan:
@@ -140,7 +141,7 @@ class _Expansion:
             if name not in used:
                 problem = f"no task of this study uses metric {name!r}{suggestion(name, used)}"
                 raise (self.key / "evaluation" / "metrics").error(problem)
-        return Plan(study, tuple(trials), headlines)
+        return Plan(study, tuple(trials), tuple(trials), headlines)
 
     def _trainers(self, table: Table, key: Key) -> Iterator[tuple[str, Table, Key]]:
         """The trainers of a task: name, settings with the task's own on top, and where these are."""

@@ -66,7 +66,7 @@ def metric_context(
 
     return MetricContext(
         policy=policy,
-        language=getattr(prepared.task, "language", None),
+        language=prepared.task.finite_language(),
         judge=judge_of(prepared),
         error_tokens=prepared.task.error_tokens,
         prompts=list(prepared.judged["prompt"]),
@@ -103,7 +103,7 @@ def value_rows(name: str, metric: Metric, values: Mapping[str, float]) -> list[d
 
 def lacks(task: Task, metric: Metric) -> str | None:
     """What a metric needs of a task and this one does not have; None if it has all."""
-    if "language" in metric.needs and getattr(task, "language", None) is None:
+    if "language" in metric.needs and task.finite_language() is None:
         return "a task whose language can be enumerated"
     if "judge" in metric.needs and task.judge() is None:
         return "a task on which the truth is known"

@@ -6,6 +6,7 @@ mirrors. A mirror lacks policies until they are asked for, and is ahead by what 
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import os
@@ -24,6 +25,8 @@ from harness.writing import SCRATCH, write_file, writing
 
 STATE = ".mirror"
 """Folder in a mirror that says of what it is one."""
+MEASURED = "measured-*.parquet"
+"""Names of the tables of metrics that were measured again."""
 
 
 def location() -> Path:
@@ -71,7 +74,7 @@ class Mirror:
         return MirroredTrial(self.folder / "trials" / label, self._remote, self.folder / STATE / "move.lock")
 
     def pull(self, labels: Collection[str] | None = None) -> None:
-        """Bring the mirror to what is at the URL: the study, and trials without their policies.
+        """Bring the mirror to what is at the URL: the study, what was measured again, and trials without policies.
 
         Args:
             labels: of the trials; None: those of the study.
@@ -82,6 +85,8 @@ class Mirror:
         with self._pulling() as scratch:
             study = self._remote.read("study.json")
             self._take("study.json", study)
+            for name in fnmatch.filter(self._remote.top(), MEASURED):
+                self._take(name, self._remote.read(name))
             wanted = _labels(study) if labels is None else labels
             self._remote.each(lambda label: self.trial(label).pull(scratch), wanted)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,9 +68,11 @@ class MirroredTrial:
             if problem and content == before:
                 raise StoreError(problem)
             with self.moving():
+                if content is None:
+                    self._drop(scratch)
+                    return
                 if not self._wants(content):
                     return
-            assert content is not None
             here = self._record()
             files = {name: sha for name, sha in self._files(content).items() if not name.startswith(_POLICY)}
             lacking = {name: sha for name, sha in files.items() if here != content or not self._has(name, sha)}
@@ -129,16 +130,17 @@ class MirroredTrial:
         with FileLock(self._lock):
             yield
 
-    def _wants(self, content: bytes | None) -> bool:
-        """Whether it is to be brought, with this record at the URL; one that was deleted there is deleted here.
+    def _drop(self, scratch: Path) -> None:
+        """Delete here, in one move, what was deleted at the URL; what was never there is ahead, and stays."""
+        if self.is_pushed:
+            os.replace(self._folder, scratch / uuid.uuid4().hex)
+
+    def _wants(self, content: bytes) -> bool:
+        """Whether it is to be brought, with this record at the URL.
 
         What this machine could not write there yet is ahead, unless it is a failure that another machine has mended.
         """
         here = self._record()
-        if content is None:
-            if self.is_pushed:
-                shutil.rmtree(self._folder)
-            return False
         if here is None or here == content or self.is_pushed:
             return True
         return _status(content) == "finished" and _status(here) != "finished"

@@ -98,9 +98,10 @@ def _check_context(prepared: Prepared) -> str | None:
     texts = zip(
         _encode(prepared.tokenizer, prepared.train["prompt"]),
         _encode(prepared.tokenizer, prepared.train["completion"]),
+        prepared.train["finished"],  # the end of the text is an action, and has a place of its own
         strict=True,
     )
-    read = [1 + len(prompt) + len(completion) for prompt, completion in texts]
+    read = [1 + len(prompt) + len(completion) + ends for prompt, completion, ends in texts]
     for what, lengths in ((f"a {prepared.split} prompt with {new} new tokens", written), ("a training example", read)):
         if max(lengths) > context:
             return (

@@ -17,6 +17,7 @@ import pandas as pd
 from harness.errors import RequestError, StoreError
 from harness.leaderboard.page import write_leaderboard
 from harness.leaderboard.reading import Tables, read_tables
+from harness.mirror import MEASURED
 from harness.places import mirror_at, opened
 from harness.published import PROVENANCE, is_published
 from harness.store import Store
@@ -69,7 +70,7 @@ def publish(folder: str | Path, to: str | Path) -> list[Path]:
 
 def _measured(store: Store) -> list[Path]:
     """The tables of ``seqmatch measure`` beside the results, all of them of these trials."""
-    paths = sorted(store.out.glob("measured-*.parquet"))
+    paths = sorted(store.out.glob(MEASURED))
     identities = {trial.identity for trial in store.specified()}
     for path in paths:
         table = pd.read_parquet(path)

@@ -102,13 +102,19 @@ def remeasure(out: str | Path, name: str, overrides: Sequence[str] = ()) -> Reme
     settings = {task: components[task].settings for task in used}
     table = _in_order(trials, [results[~results["trial"].isin(finished)], long_table(rows)])
     table.attrs = {"metric": name, "settings": settings, "source": source_digest()}
-    file = name.rpartition(":")[2].replace("/", "-")
+    file = _file_name(name)
     if not any(map(_compares, used.values())):
         return Remeasured(table, store.write_measured(file, table), None, None, tuple(notes))
     pairs = differences_table(differences)
     pairs.attrs = table.attrs
     path = store.write_measured(file, table, pairs)
     return Remeasured(table, path, pairs, store.differences_path(file), tuple(notes))
+
+
+def _file_name(metric: str) -> str:
+    """What the tables of a metric are called: ``counts-Words`` for ``metrics/counts.py:Words``."""
+    path, _, cls = metric.rpartition(":")
+    return f"{Path(path).stem}-{cls}" if path else metric.replace("/", "-")
 
 
 def _components(trials: Sequence[Trial], name: str, overrides: Sequence[str]) -> dict[str, Component]:

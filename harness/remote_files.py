@@ -98,6 +98,20 @@ class RemoteFiles:
                 return []
             return [path.removeprefix(f"{self._opened[1]}/") for path in found]
 
+    def top(self) -> list[str]:
+        """What is right below the URL, folders too; none if there is nothing yet.
+
+        Raises:
+            StoreError: if it cannot be listed.
+        """
+        with self._reading(""):
+            self._system.invalidate_cache()
+            try:
+                found: list[str] = self._system.ls(self._opened[1], detail=False)
+            except FileNotFoundError:
+                return []
+            return [path.rstrip("/").rpartition("/")[2] for path in found]
+
     def half_written(self) -> list[str]:
         """Files right below the URL that killed processes were writing; an object store keeps none.
 
@@ -107,9 +121,7 @@ class RemoteFiles:
         with self._reading(""):
             if self._stores_objects:
                 return []
-            found = self._system.find(self._opened[1], maxdepth=1)
-            names = [path.removeprefix(f"{self._opened[1]}/") for path in found]
-            return [name for name in names if name.startswith(SCRATCH)]
+        return [name for name in self.top() if name.startswith(SCRATCH)]
 
     def each(self, action: Callable[[T], object], items: Iterable[T]) -> None:
         """Do something for every item, several at a time where the file system allows that."""

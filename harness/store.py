@@ -92,29 +92,41 @@ class Store:
             with lock:
                 with writing(self.out):
                     self._clean(plan)
-                    content = {
-                        "study": plain(plan.study),
-                        "headlines": plan.headlines,
-                        "trials": [
-                            {"label": trial.label, "identity": trial.identity, **asdict(trial)} for trial in plan.trials
-                        ],
-                    }
+                    content = self._content(plan)
                     write_file(self.out / "study.json", lambda path: path.write_text(json.dumps(content, indent=1)))
                 self.push(self.out / "study.json")
                 if self.mirror:
-                    self.mirror.push_missing(trial.label for trial in plan.trials)
+                    self.mirror.push_missing(trial["label"] for trial in content["trials"])
                 yield
                 with writing(self.out):
                     self._clean(plan)  # after workers that were killed while the run went on
         except Timeout:
             raise StoreError(f"{self.place} is in use by another run: wait for it, or choose another --out") from None
 
+    def _content(self, plan: Plan) -> dict[str, Any]:
+        """What ``study.json`` says: the trials that are to run, and those of the study that have been run before."""
+        chosen = {trial.identity for trial in plan.trials}
+        trials = [trial for trial in plan.every if trial.identity in chosen or self._has_run(trial)]
+        tasks = {trial.task.name for trial in trials}
+        return {
+            "study": plain(plan.study),
+            "headlines": {task: numbers for task, numbers in plan.headlines.items() if task in tasks},
+            "trials": [{"label": trial.label, "identity": trial.identity, **asdict(trial)} for trial in trials],
+        }
+
+    def _has_run(self, trial: Trial, *wanted: str) -> bool:
+        """Whether the trial has been run, and ended in one of the wanted ways if any are named."""
+        record = self.record(trial.label)
+        return (
+            record is not None and record["identity"] == trial.identity and (not wanted or record["status"] in wanted)
+        )
+
     def _clean(self, plan: Plan) -> None:
-        """Delete what killed processes were writing, and checkpoints of trials that are finished or not wanted."""
+        """Delete what killed processes were writing, and checkpoints that no trial of the study waits for."""
         for folder in (self.out, self.trials, self.checkpoints):
             for leftover in folder.glob(f"{SCRATCH}*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        pending = {trial.label for trial in plan.trials if not self.is_finished(trial)}
+        pending = {trial.label for trial in plan.every if not self.is_finished(trial)}
         for file in self.checkpoints.glob("*.safetensors"):
             if file.stem not in pending:
                 file.unlink()
@@ -157,8 +169,7 @@ class Store:
         Raises:
             StoreError: if its files are damaged.
         """
-        record = self.record(trial.label)
-        if record is None or record["status"] != "finished" or record["identity"] != trial.identity:
+        if not self._has_run(trial, "finished"):
             return False
         folder = self.trials / trial.label
         read_table(folder / "results.parquet")
@@ -171,7 +182,7 @@ class Store:
         return str((self.record(trial.label) or {}).get("source"))
 
     def write(self, trial: Trial, log: Log, result: Result | None, traceback: str | None = None) -> None:
-        """Put a trial's directory in place, whole.
+        """Put a trial's directory in place, whole; a failure does not take the place of results.
 
         Args:
             trial: what was run.
@@ -186,6 +197,8 @@ class Store:
 
         from trainers.processes import Processes
 
+        if result is None and self._has_run(trial, "finished"):
+            return  # run again for its policy alone
         with writing(self.out):
             scratch = self.trials / f"{SCRATCH}{trial.label}-{uuid.uuid4().hex[:8]}"
             scratch.mkdir(parents=True)

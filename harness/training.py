@@ -11,7 +11,7 @@ from harness.checkpoints import CheckpointFile
 from harness.evaluation import Evaluator
 from harness.preparation import Prepared, max_actions
 from harness.progress import Reporter
-from harness.seeding import axis_seeds
+from harness.seeding import TRAINING_AXES, axis_seeds
 from harness.trial import Trial
 from harness.trial_log import Log
 from harness.validation import Key, build
@@ -58,7 +58,7 @@ class Training:
 
         self.reporter.phase("training", self.evaluator.budget.steps)
         context = Context(
-            seeds=axis_seeds(self.trial.seed),
+            seeds=axis_seeds(self.trial.seed, TRAINING_AXES),
             optimization=build(Optimization, self.trial.optimization, Key("optimization")),
             meter=self.evaluator.meter,
             max_new_tokens=self.prepared.task.max_new_tokens,
@@ -71,9 +71,10 @@ class Training:
         return trainer.fit(policy, self.prepared.train, self.evaluator.budget, context)
 
     def _report(self, row: Mapping[str, float]) -> None:
-        self.log.curve.append(dict(row))
+        numbers = _numbers(row)
+        self.log.curve.append(numbers)
         with self.evaluator.meter.paused():
-            self.log.sent.curve(row)
+            self.log.sent.curve(numbers)
         self.reporter.reach(self.evaluator.meter.steps)
 
     def _evaluate(self, policy: Policy) -> None:
@@ -107,3 +108,17 @@ class Training:
         for row in self.log.curve:
             self.log.sent.curve(row)
         self.log.sent.measured(self.evaluator.rows)
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    """A row of the learning curve as plain numbers: a trainer may report tensors of one element."""
+    from trainers.base import TrainerError
+
+    if "step" not in row:
+        raise TrainerError(f"a row of the learning curve needs a 'step' (context.meter.steps); it has {list(row)}")
+    try:
+        return {name: value if isinstance(value, int | float) else float(value) for name, value in row.items()}
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TrainerError(
+            f"a row of the learning curve must have numbers alone: {error}; it is {dict(row)}"
+        ) from error

@@ -13,6 +13,9 @@ from typing import Any, Literal
 from harness.entries import Entry
 from harness.validation import plain
 
+WITHOUT_EFFECT = ("study", "save_policy", "checkpoint_every", "resources")
+"""Parts of a trial that cannot change its result."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
@@ -113,7 +116,7 @@ class Trial:
             "task": self.task.content(),
             "metrics": [metric.content() for metric in self.metrics],
         }
-        for name in ("study", "save_policy", "checkpoint_every", "resources"):
+        for name in WITHOUT_EFFECT:
             del content[name]
         if not self.evaluation:
             del content["evaluation"]

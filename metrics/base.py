@@ -254,7 +254,7 @@ class Metric(ABC):
         absent = [column for column in self.columns if column not in generations.columns]
         if absent:
             raise MetricError(f"{name} reads the columns {absent}, which this table of generations does not have")
-        for column in _TEXTS.intersection(self.columns):
+        for column in filter(_TEXTS.__contains__, self.columns):
             check_texts(generations[column], f"{name}: the column {column!r}")
         missing = sorted(need for need in self.needs if getattr(context, need) is None)
         if missing:

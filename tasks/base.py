@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from tasks.language import Language
+
 Split = Literal["train", "validation", "test"]
 
 Judge = Callable[[str, str, bool], bool]
@@ -58,6 +60,10 @@ class Task(ABC):
 
     def judge(self) -> Judge | None:
         """Return what tells right completions from wrong ones; None where the truth is not known."""
+        return None
+
+    def finite_language(self) -> Language | None:
+        """Return the language that completions are drawn from; None where it cannot be enumerated."""
         return None
 
     @property

@@ -62,11 +62,6 @@ class Language:
         probabilities = np.array(masses, dtype=np.float64)
         return cls(tuple(alphabet), max_length, strings, probabilities / probabilities.sum())
 
-    def entropy(self) -> float:
-        """Entropy of the distribution, in nats a string: the least loss that any model can reach."""
-        positive = self.probabilities[self.probabilities > 0]
-        return float(-(positive * np.log(positive)).sum())
-
     def sample(self, n: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
         """Draw ``n`` strings independently."""
         return [self.strings[i] for i in rng.choice(len(self.strings), size=n, p=self.probabilities)]
@@ -117,6 +112,10 @@ class LanguageTask(Task):
         require_whole(self, "seed", low=0)
         if self.branching > self.symbols:
             raise TaskError(f"LanguageTask: branching {self.branching} is larger than symbols {self.symbols}")
+
+    def finite_language(self) -> Language:
+        """Return the language, see ``language``."""
+        return self.language
 
     @property
     def max_new_tokens(self) -> int:

@@ -74,7 +74,6 @@ class WindowSampler:
         self._tokenizer = tokenizer
         self._rng = rng
         self._overlap = overlap
-        self._width = 4 * (self._tokens + MARGIN)
         self._seen: set[Window] = set()
         self._spans: dict[int, list[tuple[int, int]]] = {}
 

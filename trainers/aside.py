@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from accelerate.utils import extract_model_from_parallel
 
+from trainers.modes import evaluation_mode
+
 if TYPE_CHECKING:
     from trainers.policy import Policy
 
@@ -27,15 +29,12 @@ def set_aside(policy: Policy) -> Iterator[Policy]:
     what they were, even if something was raised.
     """
     model = extract_model_from_parallel(policy.model)
-    modes = [(module, module.training) for module in model.modules()]
     wrappers = {name: model.__dict__[name] for name in _WRAPPERS if name in model.__dict__}
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        with torch.random.fork_rng():
-            yield replace(policy, model=extract_model_from_parallel(model, keep_fp32_wrapper=False).eval())
+        with torch.random.fork_rng(), evaluation_mode(model):
+            yield replace(policy, model=extract_model_from_parallel(model, keep_fp32_wrapper=False))
     finally:
         model.__dict__.update(wrappers)
-        for module, training in modes:
-            module.training = training
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002

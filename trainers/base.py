@@ -169,6 +169,8 @@ class Optimization:
             )
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"optimization: warmup is a share of the steps in [0, 1], got {self.warmup}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"optimization: weight_decay must be at least 0, got {self.weight_decay}")
         for name in ("learning_rate", "max_grad_norm", "log_every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"optimization: {name} must be positive, got {getattr(self, name)}")
@@ -199,7 +201,7 @@ class Context:
         max_new_tokens: longest visible completion of the task, in tokens.
         max_actions: longest walk of the task, in actions.
         error_tokens: strings that make plausible mistakes in this task (noise of kind ``task``).
-        report: called with each row of the learning curve.
+        report: called with each row of the learning curve: numbers, or tensors of one, by name; ``step`` among them.
         evaluate: called with the policy after every optimiser step; the harness measures it where a study asks for
             that, off the clock and without a trace in training.
         checkpoints: keeps the state of the shared loop every so often, and gives it back after a crash.

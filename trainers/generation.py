@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from trainers.backspace import visible
+from trainers.modes import evaluation_mode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,9 +103,7 @@ def sample(
         )
     if not prompts:
         return []
-    training = policy.model.training
-    policy.model.eval()
-    try:
+    with evaluation_mode(policy.model):
         if decoder.penalty_alpha:
             from trainers.contrastive import contrastive_search
 
@@ -112,8 +111,6 @@ def sample(
         keys = range(len(prompts)) if streams is None else streams
         walks = _Walks(policy, prompts, decoder, seed, max_new_tokens, max_actions, batch_size, noise, keys)
         return walks.run(progress)
-    finally:
-        policy.model.train(training)
 
 
 class _Walks:

@@ -135,7 +135,8 @@ def train(
                 )
             context.evaluate(policy)
             if context.checkpoints.due(meter.steps):
-                context.checkpoints.save(state.snapshot(step + 1))
+                with meter.paused():
+                    context.checkpoints.save(state.snapshot(step + 1))
     policy.model = accelerator.unwrap_model(policy.model, keep_fp32_wrapper=False)
     policy.model.eval()
     return policy

@@ -67,6 +67,12 @@ class LoraSpec:
     alpha: float = 16.0
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"model.lora: rank must be at least 1, got {self.rank}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"model.lora: dropout must lie in [0, 1), got {self.dropout}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
@@ -78,7 +84,7 @@ class ModelSpec:
         hub: a hub id.
         start_token: token that every prompt begins with; None: the tokenizer's begin token.
         lora: train low-rank adapters only.
-        dtype: torch dtype of the weights.
+        dtype: torch dtype of pre-trained weights; fresh ones are float32.
         quantization: hold frozen weights in four bits ("nf4", by bitsandbytes), of a pre-trained model with ``lora``.
         gradient_checkpointing: keep the inputs of layers only and compute the rest again on the way back: less memory
             for about a third more time, the same losses.
@@ -99,6 +105,8 @@ class ModelSpec:
             raise ValueError(f"model: give exactly one of fresh, path and hub, got {' and '.join(given) or 'none'}")
         if self.quantization and (self.fresh or not self.lora):
             raise ValueError("model: quantization freezes weights: it needs a model of path or hub, and model.lora")
+        if self.fresh and self.dtype != "float32":
+            raise ValueError(f"model: fresh weights are float32, not {self.dtype}: set optimization.precision")
 
     @property
     def source(self) -> str:
@@ -212,9 +220,8 @@ def skeleton(spec: ModelSpec, config: PreTrainedConfig, vocabulary: int, *, back
     import torch
     from transformers import AutoModelForCausalLM
 
-    dtype = torch.float32 if spec.fresh else getattr(torch, spec.dtype)
     with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, spec.dtype))
         if backspace:
             _add_mean_row(model, vocabulary)
         return _with_lora(model, spec.lora, vocabulary if backspace else None) if spec.lora else model

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.batches import Trajectory, collate
+from trainers.modes import evaluation_mode
 from trainers.scores import logits_at
 
 if TYPE_CHECKING:
@@ -142,12 +143,8 @@ def _logits(
         first = len(trajectory.prompt) - 1
         repeats[row, first : first + len(many)] = torch.from_numpy(many)
     sequences = sequences.to(policy.device)
-    training = policy.model.training
-    policy.model.eval()
-    try:
+    with evaluation_mode(policy.model):
         logits, _ = logits_at(policy, sequences, (repeats > 0).to(policy.device))
-    finally:
-        policy.model.train(training)
     return logits, repeats[repeats > 0]
 
 

@@ -16,6 +16,7 @@ from trainers.actions import ActionSpace, actions_of
 from trainers.batches import Sequences, Trajectory, collate
 from trainers.devices import placed
 from trainers.generation import sample
+from trainers.modes import evaluation_mode
 from trainers.outside import generation_config, starting_tokenizer
 from trainers.quantization import merged, size
 
@@ -158,11 +159,11 @@ class Policy:
         for prompt, completion, ends in zip(prompts, completions, finished, strict=True):
             actions = actions_of(self.encode(completion), self.actions, ends)
             trajectories.append(Trajectory(tuple(self.prompt_ids(prompt)), actions, ends, (True,) * len(actions)))
-        self.model.eval()
         sums: list[NDArray[np.float64]] = []
         for start in range(0, len(trajectories), batch_size):
             batch = collate(trajectories[start : start + batch_size], None).to(self.device)
-            logits = self.logits(batch)
+            with evaluation_mode(self.model):
+                logits = self.logits(batch)
             if self.actions.bksp is not None:
                 logits[..., self.actions.bksp] = -torch.inf
             taken = logits.double().log_softmax(-1).gather(-1, batch.labels.clamp(min=0)[..., None])[..., 0]
@@ -191,12 +192,12 @@ class Policy:
         decoder = decoder or Decoder()
         start = tuple(self.prompt_ids(prompt))
         first, length = len(start) - 1, paths.shape[1]
-        self.model.eval()
         found = np.empty((len(paths), length + 1, self.actions.size))
         for begin in range(0, len(paths), batch_size):
             part = paths[begin : begin + batch_size].tolist()
             batch = collate([Trajectory(start, tuple(p), False, (True,) * length) for p in part], None).to(self.device)
-            logits = self.logits(batch)[:, first : first + length + 1]
+            with evaluation_mode(self.model):
+                logits = self.logits(batch)[:, first : first + length + 1]
             warped = decoder.probabilities(logits.flatten(0, 1), self.actions.bksp).view(logits.shape)
             found[begin : begin + len(part)] = warped.cpu().numpy()
         return found

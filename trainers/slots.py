@@ -82,7 +82,9 @@ class SlotModel:
         if getattr(config, "use_sliding_window", True) and window and capacity > window:
             raise ValueError(f"generation over {capacity} positions needs full attention; the window is {window}")
         if unknown := kinds - {"full_attention", "sliding_attention"}:
-            raise ValueError(f"generation needs a model of full attention; it has layers of {', '.join(unknown)}")
+            raise ValueError(
+                f"generation needs a model of full attention; it has layers of {', '.join(sorted(unknown))}"
+            )
         self.model, self.rows, self.capacity = model, rows, capacity
         self.layers = [_Layer(self) for _ in range(config.num_hidden_layers)]
         self.cache = Cache(layers=list(self.layers))

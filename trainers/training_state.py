@@ -120,7 +120,7 @@ class TrainingState:
 def _random_tensors() -> dict[str, Tensor]:
     states = {"random.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        states |= {f"random.cuda.{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+        states["random.cuda"] = torch.cuda.get_rng_state()
     return states
 
 
@@ -131,9 +131,8 @@ def _numpy_state() -> list[Any]:
 
 def _restore_random(snapshot: Snapshot) -> None:
     torch.set_rng_state(snapshot.tensors["random.cpu"])
-    for name, state in snapshot.tensors.items():
-        if name.startswith("random.cuda."):
-            torch.cuda.set_rng_state(state, int(name.rpartition(".")[2]))
+    if "random.cuda" in snapshot.tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(snapshot.tensors["random.cuda"])
     version, words, gauss = snapshot.data["python_random"]
     random.setstate((version, tuple(words), gauss))
     name, keys, *rest = snapshot.data["numpy_random"]

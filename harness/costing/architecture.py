@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from harness.assets import resolve
@@ -32,7 +33,6 @@ class Architecture:
             keys of one token.
         vocabulary: number of logits.
         element: bytes of one number of the hidden states.
-        context: most positions, in tokens.
         source: where all this comes from.
     """
 
@@ -46,7 +46,6 @@ class Architecture:
     keys: int
     vocabulary: int
     element: int
-    context: int
     source: str
 
 
@@ -61,12 +60,20 @@ def architecture(trial: Trial, vocabulary: int | None, *, backspace: bool) -> Ar
     Returns:
         The model, or a sentence on what is unknown of it and how to tell.
     """
-    from trainers.models import ModelSpec, skeleton
+    from trainers.models import ModelSpec
 
     try:
         spec = build(ModelSpec, resolve(trial.model), Key("model"))
     except AssetError as error:
         return f"model: {error}"
+    return _architecture(spec, vocabulary, backspace, trial.optimization["precision"] != "no")
+
+
+@lru_cache(maxsize=8)
+def _architecture(spec: ModelSpec, vocabulary: int | None, backspace: bool, low: bool) -> Architecture | str:
+    """A skeleton of a large model takes seconds, and trainers of a study share one."""
+    from trainers.models import skeleton
+
     found = _fresh(spec.fresh, vocabulary) if spec.fresh else _pretrained(spec)
     if isinstance(found, str):
         return found
@@ -77,7 +84,6 @@ def architecture(trial: Trial, vocabulary: int | None, *, backspace: bool) -> Ar
     text: Any = config.get_text_config()
     heads = text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
-    low = trial.optimization["precision"] != "no"
     return Architecture(
         parameters=sum(each.numel() for each in everything),
         trained=sum(each.numel() for each in trained),
@@ -89,7 +95,6 @@ def architecture(trial: Trial, vocabulary: int | None, *, backspace: bool) -> Ar
         keys=(getattr(text, "num_key_value_heads", None) or heads) * head,
         vocabulary=model.get_output_embeddings().weight.shape[0],
         element=2 if low else model.dtype.itemsize,
-        context=int(getattr(text, "max_position_embeddings", None) or 2**31),
         source=source,
     )
 

@@ -97,8 +97,10 @@ def _activations(model: Architecture, rows: int, prompt: int, actions: int, back
 
 def _sampling(trial: Trial, lengths: Lengths, model: Architecture, trainer: Trainer, prompt: int) -> int:
     from trainers.generation import STACK_BYTES
+    from trainers.sequence_match import SequenceMatch
 
-    rows: int = max(trial.generation["batch_size"], min(ROWS, getattr(trainer, "refresh", 0)))
+    refresh = trainer.refresh if isinstance(trainer, SequenceMatch) else 0
+    rows: int = max(trial.generation["batch_size"], min(ROWS, refresh))
     stack = 4 * lengths.new * model.vocabulary if trainer.backspace else 0
     if stack:
         rows = min(rows, max(1, STACK_BYTES // stack))

@@ -15,6 +15,8 @@ from harness.validation import Key, build
 
 if TYPE_CHECKING:
     from trainers.base import Budget, Optimization, Trainer
+    from trainers.behavioral_cloning import BehavioralCloning
+    from trainers.sequence_match import SequenceMatchBackspace
 
 ROWS = 64
 """Roll-outs sampled together, see ``trainers.generation.sample``."""
@@ -50,8 +52,17 @@ class Work:
 
 def noise_factor(trainer: Trainer) -> float:
     """Actions of a noised trajectory per action of the data, in the mean: each noise token is erased again."""
-    rate = float(getattr(trainer, "noise", 0.0)) if trainer.backspace else 0.0
+    noised = _noised(trainer)
+    rate = noised.noise if noised else 0.0
     return 1 + 2 * rate / (1 - rate)
+
+
+def _noised(trainer: Trainer) -> BehavioralCloning | SequenceMatchBackspace | None:
+    """The trainer, if it noises the data as these do; a plug-in's own ``noise`` may mean anything."""
+    from trainers.behavioral_cloning import BehavioralCloning
+    from trainers.sequence_match import SequenceMatchBackspace
+
+    return trainer if isinstance(trainer, BehavioralCloning | SequenceMatchBackspace) else None
 
 
 def owns_loop(trainer: Trainer) -> bool:
@@ -88,7 +99,8 @@ def work(trial: Trial, lengths: Lengths, parameters: int, *, most: bool) -> Work
     walk = walk_length(trial, lengths, trainer) if most else min(float(lengths.actions.mean()), lengths.new)
     own = (float(lengths.prompts.mean()) + walk) * (rollouts(matched, settings) if matched else 0)
     first = matched.cloning_steps(budget.steps) if matched else budget.steps
-    reads = getattr(trainer, "noise_kind", "") == "policy"
+    noised = _noised(trainer)
+    reads = noised is not None and noised.noise_kind == "policy"
     meter, passes, sampling = Meter(parameters=parameters), 0, Meter(parameters=parameters)
     batches = index_batches(len(data), settings.batch_size, axis_seed(trial.seed, "order"))
     for step, indices in enumerate(batches):

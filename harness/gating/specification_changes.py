@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from harness.trial import canonical
+from harness.trial import WITHOUT_EFFECT, canonical
 
 Trials = Sequence[Mapping[str, Any]]
-MEASUREMENT = ("task", "generation", "decoders", "metrics")
+MEASUREMENT = ("task", "split", "generation", "decoders", "metrics")
 """Parts of a specification that say on what and how a policy is measured; the rest says how it is trained."""
 
 
@@ -26,7 +26,7 @@ def incomparable(candidate: Trials, baseline: Trials) -> list[str]:
 def changes(candidate: Trials, baseline: Trials) -> list[str]:
     """Lines on settings of training that differ, see ``incomparable``."""
     parts = dict.fromkeys(name for trial in (*candidate, *baseline) for name in trial)
-    hidden = (*MEASUREMENT, "label", "identity", "study", "seed", "save_policy")
+    hidden = (*MEASUREMENT, *WITHOUT_EFFECT, "label", "identity", "seed")
     return _lines(candidate, baseline, [name for name in parts if name not in hidden])
 
 
@@ -60,7 +60,7 @@ def _flat(trial: Mapping[str, Any], parts: Iterable[str]) -> dict[str, str]:
             leaves[name] = canonical(value)
 
     for part in parts:
-        value = trial.get(part)
+        value = trial.get(part, "test" if part == "split" else None)
         if part == "metrics":
             value = {metric["name"]: _without_folder(metric) for metric in trial.get(part, ())}
         elif part in ("trainer", "task"):

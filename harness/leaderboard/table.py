@@ -15,7 +15,6 @@ from rich.text import Text
 
 from harness.leaderboard.cells import absence
 from harness.leaderboard.numbers import number
-from harness.leaderboard.plain import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,11 +39,6 @@ def leaderboard(results: pd.DataFrame, headlines: Mapping[str, Sequence[str]] | 
         parts.append(_table(task, rows, names))
     parts.append(Text(_footnote(results), style="dim"))
     return Group(*parts)
-
-
-def render(results: pd.DataFrame, headlines: Mapping[str, Sequence[str]] | None = None) -> str:
-    """The leaderboard as plain text, as wide as it needs to be."""
-    return as_text(leaderboard(results, headlines))
 
 
 def _table(task: str, rows: pd.DataFrame, names: Sequence[str]) -> Table:

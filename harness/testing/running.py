@@ -38,6 +38,7 @@ def run_checks(
         told: called with every outcome as soon as it is there.
 
     Raises:
+        RequestError: if there is no such kind.
         StudyError: if there is no such plug-in, it cannot be loaded, or its settings are wrong.
     """
     found = kind_of(kind)

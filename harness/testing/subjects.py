@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from harness.assets import resolve
 from harness.entries import Entry
+from harness.errors import RequestError
 from harness.registry import METRICS, TASKS, TRAINERS, Registry
 from harness.testing.battery import Battery
 from harness.validation import Key, build, plain
@@ -89,7 +90,11 @@ class Kind(Generic[T]):
 
 
 def kind_of(name: str) -> Kind[Any]:
-    """The kind "trainer", "task" or "metric"; imports its checks, and with them torch."""
+    """The kind "trainer", "task" or "metric"; imports its checks, and with them torch.
+
+    Raises:
+        RequestError: if there is no such kind.
+    """
     if name == "trainer":
         from harness.testing import trainer
 
@@ -98,6 +103,8 @@ def kind_of(name: str) -> Kind[Any]:
         from harness.testing import task
 
         return Kind(task_of, task.TaskSubject, task.TASK)
+    if name != "metric":
+        raise RequestError(f"there is no kind {name!r} of plug-in: trainer, task or metric")
     from harness.testing import metric
 
     return Kind(metric_of, metric.MetricSubject, metric.METRIC)

@@ -11,7 +11,8 @@ from small_studies import small_study, toy
 import harness
 from harness.equal_budget import CLOCKS, at_budget, parse_at, spending
 from harness.errors import RequestError
-from harness.leaderboard.table import render
+from harness.leaderboard.plain import as_text
+from harness.leaderboard.table import leaderboard
 from harness.store import Store
 from harness.tables import COLUMNS, absent_rows, long_table
 
@@ -187,13 +188,13 @@ def test_decoders_of_one_trial_are_read_apart():
 
 def test_the_leaderboard_shows_what_is_missing_and_does_not_average_over_it():
     rows = [*curve(), *curve(seed=1), *curve(seed=2, per_step=20)]
-    text = render(at_budget(table(*rows), "tokens", 400), {"letters": ["accuracy", "mauve"]})
+    text = as_text(leaderboard(at_budget(table(*rows), "tokens", 400), {"letters": ["accuracy", "mauve"]}))
     assert "0.333" in text
     assert "0.400 0.400 0.200" in text
     assert "0.500 (of 2)" in text
     assert "0.500 0.500 missing" in text
     assert "trial missing" not in text
-    text = render(at_budget(table(*rows), "tokens", 290), {"letters": ["accuracy"]})
+    text = as_text(leaderboard(at_budget(table(*rows), "tokens", 290), {"letters": ["accuracy"]}))
     assert "3 trials missing." in text
 
 

@@ -298,6 +298,11 @@ def test_folders_say_which_settings_changed(tmp_path):
     assert gate(tmp_path / "b", tmp_path / "a" / "results.csv", {"accuracy": 0.5}).changes == ()
     alone = gate(tmp_path / "b", tmp_path / "a", {"accuracy": 0.5}, trainers=["shift"])
     assert alone.changes == ("budget.steps: 3 -> 2 (shift on letters)",)
+    for place, override in (("validation", 'split="validation"'), ("often", "checkpoint_every=1")):
+        harness.run(small, tmp_path / place, overrides=[override])
+    judged = gate(tmp_path / "validation", tmp_path / "a", {"accuracy": 0.5})
+    assert any('measured differently: split: "test" -> "validation"' in line for line in judged.warnings)
+    assert judged.changes == gate(tmp_path / "often", tmp_path / "a", {"accuracy": 0.5}).changes == ()
     same = gate(tmp_path / "a", tmp_path / "a", {"accuracy": 0.5})
     assert same.warnings == (f"candidate and baseline are the same place, {tmp_path / 'a'}: nothing is compared",)
     assert same.changes == ()

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.leaderboard.numbers import number
-from harness.leaderboard.table import leaderboard, render
+from harness.leaderboard.plain import as_text
+from harness.leaderboard.table import leaderboard
 from harness.tables import long_table
 
 
@@ -22,6 +23,10 @@ def results(cells, **changes):
             extra = {"metric": "score", "value": value, "higher_is_better": True, "status": "finished"}
             rows.append({**row, **extra, **changes})
     return long_table(rows)
+
+
+def render(results, headlines=None):
+    return as_text(leaderboard(results, headlines))
 
 
 def row(text: str, trainer: str) -> list[list[str]]:

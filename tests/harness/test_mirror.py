@@ -113,7 +113,12 @@ def test_every_command_that_reads_takes_a_url_and_policies_come_when_they_are_ne
     assert measured.code == 0, measured.err
     assert measured.out.endswith(f"Values are in {url}/measured-perplexity.parquet.\n")
     assert len(list(mirror.glob("trials/*/policy/model.safetensors"))) == 4
-    assert (there / "measured-perplexity.parquet").read_bytes() == (mirror / "measured-perplexity.parquet").read_bytes()
+    measured_there = (there / "measured-perplexity.parquet").read_bytes()
+    assert measured_there == (mirror / "measured-perplexity.parquet").read_bytes()
+    elsewhere()
+    published = command("publish", url, str(tmp_path / "publication"))
+    assert published.code == 0, published.err
+    assert (tmp_path / "publication" / "measured-perplexity.parquet").read_bytes() == measured_there
 
 
 def test_the_command_prints_the_url_and_is_said_what_is_not_there(url, command, study_file):

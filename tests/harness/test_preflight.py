@@ -61,8 +61,14 @@ def test_the_context_holds_exactly_what_fits():
 
 
 def test_a_training_example_longer_than_the_context_is_found():
-    with pytest.raises(StudyError, match=r"a training example takes 41 tokens.*has 16"):
+    with pytest.raises(StudyError, match=r"a training example takes 42 tokens.*has 16"):
         checked(tasks=letters(train_length=20))
+
+
+def test_the_end_of_a_training_example_has_a_place_in_the_context():
+    checked(tasks=letters(train_length=7))  # 1 + 7 + 7 and the end of the text
+    with pytest.raises(StudyError, match=r"a training example takes 18 tokens.*has 16"):
+        checked(tasks=letters(train_length=8))
 
 
 def test_text_that_the_tokenizer_does_not_keep_is_found():

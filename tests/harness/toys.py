@@ -246,9 +246,38 @@ class Abstract(Task):
 
 
 def _seeds(seed: int) -> dict[str, int]:
-    from harness.seeding import axis_seeds
+    from harness.seeding import TRAINING_AXES, axis_seeds
 
-    return axis_seeds(seed)
+    return axis_seeds(seed, TRAINING_AXES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reports(Trainer):
+    """Reports one row of the learning curve."""
+
+    row: Literal["tensor", "text", "no step"] = "tensor"
+
+    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
+        rows = {
+            "tensor": {"step": 1, "loss": torch.tensor(0.5)},
+            "text": {"step": 1, "loss": "low"},
+            "no step": {"loss": 0.5},
+        }
+        context.report(rows[self.row])
+        return policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class CannotBeSaved(Shift):
+    """Its policy cannot be written, for a reason that has nothing to do with the folder."""
+
+    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
+        return Unsaved(policy.model, policy.tokenizer, policy.actions)
+
+
+class Unsaved(Policy):
+    def save(self, folder: Path | str) -> None:
+        raise ValueError("these weights share memory")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -106,6 +107,32 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bits(
     assert list(again) == list(weights)
     for name, tensor in weights.items():
         assert torch.equal(tensor, again[name]), name
+
+
+class Slow(Kept):
+    def save(self, snapshot: Snapshot) -> None:
+        super().save(snapshot)
+        time.sleep(0.5)
+
+
+def test_checkpoints_are_off_the_clock(make_policy: MakePolicy, examples: Dataset, context: Context) -> None:
+    kept, started = Slow(every=2), time.monotonic()
+    _, _, meter = fit(TRAINERS[0], make_policy(backspace=TRAINERS[0].backspace), examples, context, kept)
+    assert kept.saved >= 2
+    assert meter.seconds <= time.monotonic() - started - 0.5 * kept.saved
+
+
+def test_a_checkpoint_of_a_gpu_is_gone_on_with_without_one(
+    make_policy: MakePolicy, examples: Dataset, context: Context
+) -> None:
+    stopped = Kept(stop_after=3)
+    with pytest.raises(StoppedError):
+        fit(TRAINERS[0], make_policy(backspace=TRAINERS[0].backspace), examples, context, stopped)
+    assert stopped.kept is not None
+    stopped.kept.tensors["random.cuda"] = torch.zeros(16, dtype=torch.uint8)
+    stopped.stop_after = None
+    _, rest, _ = fit(TRAINERS[0], make_policy(backspace=TRAINERS[0].backspace), examples, context, stopped)
+    assert len(rest) == STEPS - 3
 
 
 def test_a_training_stopped_again_and_again_ends_the_same(

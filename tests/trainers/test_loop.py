@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -268,3 +268,17 @@ def test_dropout_is_drawn_from_its_own_seed(
 
     assert torch.equal(trained(4, 1), trained(4, 2)), "global random state does not matter"
     assert not torch.equal(trained(4, 1), trained(5, 1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
+        ({"warmup": 1.5}, r"warmup is a share of the steps in \[0, 1\], got 1.5"),
+        ({"accumulation": 3, "batch_size": 2}, r"accumulation must lie in \[1, batch_size = 2\], got 3"),
+    ],
+)
+def test_settings_of_the_loop_that_make_no_sense_are_refused(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=rf"optimization: {problem}"):
+        Optimization(**settings)

@@ -65,6 +65,23 @@ def test_path_probabilities_are_those_of_the_decoder(make_policy: MakePolicy) ->
     assert everything[0, 2] == pytest.approx(plain.softmax(-1).numpy(), abs=1e-6)
 
 
+def test_scoring_switches_dropout_off_and_back_on(make_policy: MakePolicy) -> None:
+    policy = make_policy()
+    policy.model.config.attention_dropout = 0.5
+    for layer in policy.model.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    frozen = policy.model.model.layers[0]
+    policy.model.train()
+    frozen.eval()
+    modes = [module.training for module in policy.model.modules()]
+    paths = np.array([policy.encode("ae")])
+    both = [(policy.log_likelihood(["a"], ["bcd"], [True])[0], policy.path_probabilities("b", paths)) for _ in range(2)]
+    assert both[0][0] == both[1][0]
+    assert np.array_equal(both[0][1], both[1][1])
+    assert [module.training for module in policy.model.modules()] == modes
+    assert {True, False} == set(modes)
+
+
 def test_generations_are_a_table(make_policy: MakePolicy) -> None:
     policy = make_policy()
     table = policy.generate(["a", "b"] * 50, Decoder(), 3, 6, 24)
@@ -166,6 +183,11 @@ def test_a_model_has_exactly_one_source() -> None:
         ModelSpec()
     with pytest.raises(ValueError, match="got fresh and hub"):
         ModelSpec(fresh=FreshModel(), hub="gpt2")
+    with pytest.raises(ValueError, match="fresh weights are float32, not bfloat16: set optimization"):
+        ModelSpec(fresh=FreshModel(), dtype="bfloat16")
+    for lora, problem in (({"rank": 0}, "rank must be at least 1, got 0"), ({"dropout": 1.0}, r"lie in \[0, 1\)")):
+        with pytest.raises(ValueError, match=problem):
+            LoraSpec(**lora)
     with pytest.raises(ValueError, match="no multiple of 3 heads"):
         FreshModel(hidden_size=16, num_attention_heads=3)
     with pytest.raises(ValueError, match="start_token '<nope>'"):

@@ -8,7 +8,7 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
-from harness.seeding import axis_seeds
+from harness.seeding import TRAINING_AXES, axis_seeds
 from harness.testing.battery import require
 from harness.testing.trainer.battery import TRAINER
 from harness.testing.trainer.comparing import difference
@@ -59,7 +59,7 @@ def settings_are_not_changed(subject: TrainerSubject) -> None:
 @TRAINER.check()
 def what_the_harness_lends_is_read_only(subject: TrainerSubject) -> None:
     """Seeds, optimisation and budget are as before; the seeds may be a read-only mapping."""
-    seeds, budget, rows = axis_seeds(0), Budget(steps=4), list[Any]()
+    seeds, budget, rows = axis_seeds(0, TRAINING_AXES), Budget(steps=4), list[Any]()
     context = subject.context(seeds=MappingProxyType(seeds), report=rows.append)
     before = copy.deepcopy((seeds, context.optimization, budget))
     subject.trainer().fit(subject.policy(), subject.examples(), budget, context)

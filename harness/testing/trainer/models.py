@@ -7,7 +7,7 @@ import random
 
 import torch
 
-from harness.seeding import axis_seeds
+from harness.seeding import TRAINING_AXES, axis_seeds
 from harness.testing.battery import Tier, require, skip
 from harness.testing.trainer.battery import TRAINER
 from harness.testing.trainer.comparing import changed, difference, weights
@@ -90,7 +90,7 @@ def another_architecture_trains(subject: TrainerSubject) -> None:
 def dropout_follows_its_seed(subject: TrainerSubject) -> None:
     """Dropout is drawn from the seed axis ``dropout``, and not from the global generator."""
     subject.skip_unless_it_learns()
-    seeds = axis_seeds(0)
+    seeds = axis_seeds(0, TRAINING_AXES)
     runs = []
     for seed, dropout in ((1, 0), (2, 0), (2, 1)):
         policy = gpt2(subject, dropout=0.2)

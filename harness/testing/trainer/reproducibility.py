@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import chdir
 
-from harness.seeding import axis_seeds
+from harness.seeding import TRAINING_AXES, axis_seeds
 from harness.testing.battery import require, skip
 from harness.testing.random_states import seed_all, states, touched
 from harness.testing.trainer.battery import TRAINER
@@ -35,7 +35,7 @@ def the_order_of_the_data_follows_its_seed(subject: TrainerSubject) -> None:
     subject.skip_unless_it_learns()
     examples = subject.examples(finished=True)
     backwards = examples.select(range(len(examples) - 1, -1, -1))
-    seeds = axis_seeds(0)
+    seeds = axis_seeds(0, TRAINING_AXES)
     one, other, turned = (
         weights(subject.fit(budget=STEPS, examples=data, seeds={**seeds, "order": order}).policy)
         for data, order in ((examples, seeds["order"]), (examples, seeds["order"] + 1), (backwards, seeds["order"]))
@@ -53,7 +53,7 @@ def the_order_of_the_data_follows_its_seed(subject: TrainerSubject) -> None:
 def an_instance_keeps_no_state(subject: TrainerSubject) -> None:
     """A trainer that has trained one policy trains the next as a new one would."""
     used = subject.trainer()
-    subject.fit(trainer=used, seeds=axis_seeds(7), examples=subject.examples(5))
+    subject.fit(trainer=used, seeds=axis_seeds(7, TRAINING_AXES), examples=subject.examples(5))
     found = difference(subject.fit(trainer=used), subject.fit())
     require(
         not found,

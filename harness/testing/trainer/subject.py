@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from harness.seeding import axis_seed, axis_seeds
+from harness.seeding import TRAINING_AXES, axis_seed, axis_seeds
 from harness.testing.battery import skip
 from harness.testing.subjects import Plugin
 from trainers.base import Budget, Context, Meter, Optimization, Trainer
@@ -112,7 +112,7 @@ class TrainerSubject:
     ) -> Context:
         """What the harness lends a trainer; see ``fit`` for the arguments."""
         return Context(
-            seeds=axis_seeds(0) if seeds is None else seeds,
+            seeds=axis_seeds(0, TRAINING_AXES) if seeds is None else seeds,
             optimization=Optimization(**{"batch_size": 4, "log_every": 1, **optimization}),
             meter=meter or Meter(),
             max_new_tokens=MAX_NEW_TOKENS,

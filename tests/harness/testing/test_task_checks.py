@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 from outcomes import Broken, beside, failed, outcomes
 
+from harness.errors import RequestError
 from harness.testing import TaskTests, Tier, run_checks
 from harness.testing.subjects import task_of
 from harness.testing.task import TASK
@@ -141,3 +142,8 @@ class TestText(TaskTests):
     @pytest.fixture(autouse=True)
     def _fetched(self, assets, monkeypatch):
         monkeypatch.setenv("SEQMATCH_ASSETS", str(assets))
+
+
+def test_a_kind_of_plug_in_that_there_is_not_is_said():
+    with pytest.raises(RequestError, match="there is no kind 'trainers' of plug-in: trainer, task or metric"):
+        run_checks("trainers", "mle")
