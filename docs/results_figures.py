@@ -30,16 +30,18 @@ def main(results: Path, images: Path) -> None:
 
 
 def effects(contrasts: pd.DataFrame) -> Figure:
-    """Effects of the planned contrasts of a study and their 95 % intervals over seeds, a panel per task.
+    """Effects of the planned contrasts of a study and their 95 % intervals over seeds, a panel per question and task.
 
-    Right is better; full dots are significant after correction, and grey bands are the margins of equality.
+    Right is better; full dots are significant after correction, and grey bands are the margins of equality, which
+    intervals of 90 % have to lie in.
     """
-    panels = list(contrasts.groupby(["task", "metric"], sort=False))
+    panels = list(contrasts.groupby(["task", "question", "metric", "scale"], sort=False))
     rows = max(len(mine) for _, mine in panels)
     figure = Figure(figsize=(5.2 * len(panels), 0.9 + 0.26 * rows), layout="constrained")
-    for ((task, metric), mine), axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+    for (key, mine), axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+        task, question, metric, scale = key
         _effects_panel(axes, mine.iloc[::-1])
-        axes.set_title(f"{task}: better by, in {metric}", fontsize=9)
+        axes.set_title(f"{task}, {question}: {'log ratio' if scale == 'ratio' else scale} of {metric}", fontsize=8)
     return figure
 
 

@@ -52,7 +52,7 @@ Metrics = Sequence[str] | Mapping[str, Sequence[str]]
 def compare(
     results: pd.DataFrame, baseline: str | None = None, metrics: Metrics | None = None, alpha: float = 0.05
 ) -> pd.DataFrame:
-    """Compare every trainer with the baseline under the same decoder, over the seeds that both have finished.
+    """Compare every trainer with the baseline under the same decoder, over the seeds under which both have a number.
 
     Args:
         results: the long table (``harness.tables.COLUMNS``).
@@ -71,8 +71,9 @@ def compare(
         - ``p``, ``p_holm``: sign-flip test, two-sided, and corrected over the family; NaN without a pair or a
           direction. ``test``: "exact", or "drawn" with too many pairs for that (``harness.statistics.EXACT_PAIRS``).
         - ``verdict``: "better", "worse" or "not distinguishable", by ``p_holm``; "undecidable" where even the clearest
-          outcome of so few seeds could not reach ``alpha``; "no direction". ``seeds_needed``: of an undecidable one, so
-          many would do for every comparison of the family, those that lack seeds included.
+          outcome of so few seeds could not reach ``alpha``, or where a finished trial of one side alone has no number
+          (``harness.pairing.Pairs.one_sided``); "no direction". ``seeds_needed``: of one with too few, so many would do
+          for every comparison of the family, those that lack seeds included.
 
     Raises:
         ComparisonError: if there is nothing to compare, a name is unknown, or a value is there twice.
@@ -149,6 +150,8 @@ def _family(task: str, metric: str, base: str, cells: Cells, alpha: float) -> li
         row |= {"p": test.p, "p_holm": p_holm, "test": "exact" if test.exact else "drawn"}
         if best <= alpha:
             row |= {"verdict": _verdict(row["effect"], p_holm, alpha), "seeds_needed": None}
+        if found[index].one_sided:
+            row |= {"verdict": UNDECIDABLE, "seeds_needed": None}
     return rows
 
 

@@ -41,6 +41,8 @@ class Pairs:
         own, baseline: the values, shape ``(seeds,)``, finite.
         own_errors, baseline_errors: their standard errors over test samples, NaN where unknown.
         lacking: by each other seed, why the one and the other side have no value; empty where a side has one.
+        one_sided: whether a trial that has finished has no number where the other side has one (an infinite
+            divergence, say): the pairs that are left are then no fair sample.
     """
 
     seeds: list[int]
@@ -49,6 +51,7 @@ class Pairs:
     own_errors: NDArray[np.float64]
     baseline_errors: NDArray[np.float64]
     lacking: dict[int, tuple[str, str]]
+    one_sided: bool
 
 
 def match(own: Mapping[int, Value | str], baseline: Mapping[int, Value | str]) -> Pairs:
@@ -67,9 +70,13 @@ def match(own: Mapping[int, Value | str], baseline: Mapping[int, Value | str]) -
         else:
             lacking[seed] = _reason(mine), _reason(other)
     values = np.array(list(pairs.values()), np.float64).reshape(-1, 2, 2)
-    return Pairs(list(pairs), values[:, 0, 0], values[:, 1, 0], values[:, 0, 1], values[:, 1, 1], lacking)
+    one_sided = any("" in reasons and {*reasons} & _WITHOUT_NUMBER for reasons in lacking.values())
+    return Pairs(list(pairs), values[:, 0, 0], values[:, 1, 0], values[:, 0, 1], values[:, 1, 1], lacking, one_sided)
 
 
+_NOT_REPORTED = "not reported"
+_WITHOUT_NUMBER = {_NOT_REPORTED, "inf", "-inf", "nan"}
+"""What a finished trial may have in place of a finite number."""
 _COLUMNS = ("task", "trainer", "decoder", "seed", "metric", "value", "sample_error", "higher_is_better", "status")
 
 
@@ -100,7 +107,7 @@ class Cells:
             cell = Cell(task, trainer, decoder)
             found = self._found.setdefault(cell, {}).setdefault(seed, {})
             if not isinstance(metric, str):
-                found[None] = "not reported" if status == "finished" else status
+                found[None] = _NOT_REPORTED if status == "finished" else status
             elif metric in found:
                 raise ComparisonError(
                     f"the {side} has {metric} of {cell}, seed {seed}, more than once: keep the rows of one study and "
@@ -133,7 +140,7 @@ class Cells:
     def outcomes(self, cell: Cell, metric: str) -> dict[int, Value | str]:
         """By seed of a cell the value, or why there is none; empty where there is no such cell."""
         seeds = self._found.get(cell, {})
-        return {seed: found.get(metric, found.get(None, "not reported")) for seed, found in seeds.items()}
+        return {seed: found.get(metric, found.get(None, _NOT_REPORTED)) for seed, found in seeds.items()}
 
     def pairs(self, metric: str, own: Cell, baseline: Cell) -> Pairs:
         """Pair two cells over all seeds of the table."""

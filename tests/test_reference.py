@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -94,21 +95,47 @@ def test_what_won_is_what_the_study_has(tune: ModuleType, task: str) -> None:
         assert sorted(rows["number"]) == list(range(len(drawn)))
         for row in rows.to_dict("records"):
             assert json.loads(row["settings"]) == tune.settings(trainer, drawn[row["number"]])
-            assert row["min"] <= row["mean"] <= row["max"]
+            assert row["min"] <= row["mean"] <= row["max"] or math.isnan(row["mean"])
         best = rows.loc[rows["mean"].idxmax() if higher else rows["mean"].idxmin()]
         chosen[str(trainer)] = json.loads(best["settings"])
     assert study.tasks[task].get("trainers", {}) == chosen
+
+
+TOGETHER = (
+    {"divergence", "alpha"},  # at the same curvature
+    {"noise_rollouts", "value_weight"},  # whose default follows the noise
+    {"cloning_share", "annealing_share"},
+)
+FREE = {
+    "reference_grid": {"divergence", "alpha", "levels", "noise", "noise_rollouts", "value_weight", "refresh_every"}
+    | {"cloning_share", "annealing_share", "final_beta"},
+    "reference_regimes": {"noise_kind"},
+    "reference_noise": {"noise", "noise_kind", "value_weight"},
+}
 
 
 @pytest.mark.parametrize(
     ("name", "task"),
     [("reference_grid", "language"), ("reference_regimes", "language"), ("reference_noise", "arithmetic")],
 )
-def test_the_other_studies_learn_at_the_rate_of_the_tuned_likelihood(name: str, task: str) -> None:
-    main, _ = load_study("reference_main")
-    study, _ = load_study(name)
-    tuned = main.tasks[task]["trainers"]["mle"]["optimization"]
-    assert {key: study.optimization[key] for key in tuned} == tuned
+def test_the_other_studies_vary_what_was_tuned(name: str, task: str) -> None:
+    tuned = {
+        trial.trainer.use: (trial.optimization, trial.trainer.settings, trial.budget)
+        for trial in plan("reference_main").only(tasks=[task]).trials
+    }
+    for trial in plan(name).trials:
+        optimization, settings, budget = tuned[trial.trainer.use]
+        assert (trial.optimization, trial.budget) == (optimization, budget)
+        changed = {key for key, value in trial.trainer.settings.items() if settings[key] != value}
+        assert changed <= FREE[name], trial.label
+        if name == "reference_grid" and trial.trainer.name not in ("tuned", "behavioral_cloning"):
+            assert len(changed) == 1 or changed in TOGETHER, trial.label
+
+
+def test_no_two_studies_share_a_seed_but_those_that_are_contrasted() -> None:
+    seeds = [set(load_study(f"reference_{name}")[0].chosen_seeds) for name in ("main", "noise", "regimes", "grid")]
+    smollm2 = set(load_study("reference_smollm2")[0].chosen_seeds)
+    assert sum(map(len, [*seeds, smollm2])) == len(set.union(*seeds, smollm2))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +145,7 @@ def contrasts() -> ModuleType:
 
 def test_every_planned_contrast_can_be_made_and_decided(contrasts: ModuleType) -> None:
     planned = list(contrasts.families())
-    assert len({(each.study, each.task) for each in planned}) == len(planned)
+    assert len({(each.study, each.question, each.task) for each in planned}) == len(planned)
     for family in planned:
         trials = {
             name: plan(f"reference_{name}")
@@ -135,21 +162,29 @@ def test_every_planned_contrast_can_be_made_and_decided(contrasts: ModuleType) -
 def test_a_family_is_judged_as_by_hand(contrasts: ModuleType) -> None:
     rng = np.random.default_rng(0)
     base = rng.normal(1.0, 0.1, 10)
-    made = {"base": base, "better": base - 0.3, "same": base + rng.normal(0, 0.01, 10), "noisy": rng.normal(1.1, 1, 10)}
+    made = {
+        "base": base,
+        "better": base - 0.3,
+        "same": base + rng.normal(0, 0.01, 10),
+        "noisy": base * rng.lognormal(0.1, 1, 10),
+    }
     table = long_table(made)
     sides = tuple((contrasts.Side(name), contrasts.Side("base")) for name in made if name != "base")
-    found = contrasts.judged(contrasts.Family("toy", "language", "kl_forward", sides), {"toy": table})
+    found = contrasts.judged(contrasts.Family("toy", "methods", "language", "kl_forward", sides), {"toy": table})
     assert found["verdict"].tolist() == ["better", "equal", "open"]
-    assert found["effect"].tolist() == pytest.approx([np.mean(base - made[name]) for name in found["trainer"]])
+    assert found["effect"].tolist() == pytest.approx([np.mean(np.log(base / made[name])) for name in found["trainer"]])
+    assert found["seeds_better"].tolist() == [np.sum(made[name] < base) for name in found["trainer"]]
     assert found["p"][0] == 2 / 2**10
     assert found["p_holm"][0] == 3 * 2 / 2**10
-    turned = contrasts.Family("toy", "language", "kl_forward", tuple((other, one) for one, other in sides))
+    turned = contrasts.Family("toy", "methods", "language", "kl_forward", tuple((other, one) for one, other in sides))
     assert contrasts.judged(turned, {"toy": table})["verdict"].tolist() == ["worse", "equal", "open"]
 
 
 def test_no_seed_is_left_out(contrasts: ModuleType) -> None:
     table = long_table({"one": np.arange(10.0), "other": np.arange(10.0)})
-    family = contrasts.Family("toy", "language", "kl_forward", ((contrasts.Side("one"), contrasts.Side("other")),))
+    family = contrasts.Family(
+        "toy", "methods", "language", "kl_forward", ((contrasts.Side("one"), contrasts.Side("other")),)
+    )
     with pytest.raises(contrasts.NotMadeError, match="does not have a value of each of its 10 seeds"):
         contrasts.judged(family, {"toy": table.iloc[:-1]})
     with pytest.raises(contrasts.NotMadeError, match="not one per seed"):
@@ -164,7 +199,7 @@ def test_no_seed_is_left_out(contrasts: ModuleType) -> None:
 
 @pytest.mark.parametrize(
     ("mean", "half_width", "said"),
-    [(0.01, 0.019, "equal"), (-0.01, 0.019, "equal"), (0.01, 0.021, "open"), (-0.01, 0.021, "open")],
+    [(0.01, 0.039, "equal"), (-0.01, 0.039, "equal"), (0.01, 0.041, "open"), (-0.01, 0.041, "open")],
 )
 def test_equal_means_that_90_percent_lie_within_the_margin(
     contrasts: ModuleType, mean: float, half_width: float, said: str
@@ -172,40 +207,72 @@ def test_equal_means_that_90_percent_lie_within_the_margin(
     spread = half_width * np.sqrt(10) / stats.t.ppf(0.95, 9)
     shape = stats.zscore(np.arange(10.0), ddof=1)
     table = long_table({"base": np.full(10, 0.5), "other": 0.5 + mean + spread * shape}, "accuracy")
-    family = contrasts.Family("toy", "language", "accuracy", ((contrasts.Side("other"), contrasts.Side("base")),))
+    family = contrasts.Family(
+        "toy", "methods", "language", "accuracy", ((contrasts.Side("other"), contrasts.Side("base")),)
+    )
     assert contrasts.judged(family, {"toy": table})["verdict"].tolist() == [said]
 
 
-def test_a_margin_is_a_share_of_the_other_side(contrasts: ModuleType) -> None:
-    table = long_table({"one": np.array([1.154, 1.155, 1.156, 1.155]), "other": np.ones(4)})
+@pytest.mark.parametrize(("ratio", "said"), [(1.24, "equal"), (1.25, "open")])
+def test_a_margin_of_a_ratio_is_the_same_both_ways(contrasts: ModuleType, ratio: float, said: str) -> None:
+    table = long_table({"one": ratio + np.array([-0.001, 0.0, 0.001, 0.0]), "other": np.ones(4)})
     one, other = contrasts.Side("one"), contrasts.Side("other")
-    for pair, said in (((one, other), "open"), ((other, one), "equal")):
-        found = contrasts.judged(contrasts.Family("toy", "language", "kl_forward", (pair,)), {"toy": table})
+    for pair in ((one, other), (other, one)):
+        found = contrasts.judged(contrasts.Family("toy", "methods", "language", "kl_forward", (pair,)), {"toy": table})
         assert found["verdict"].tolist() == [said]
 
 
 def test_a_side_can_be_of_another_study(contrasts: ModuleType) -> None:
-    tables = {name: long_table({"mle": np.arange(6.0) + shift}) for name, shift in (("main", 0), ("flops", 1))}
+    tables = {name: long_table({"mle": np.arange(1.0, 7.0) * factor}) for name, factor in (("main", 1), ("flops", 2))}
     pair = (contrasts.Side("mle"), contrasts.Side("mle", study="flops"))
-    found = contrasts.judged(contrasts.Family("main", "language", "kl_forward", (pair,)), tables)
-    assert found[["effect", "against"]].to_numpy().tolist() == [[1.0, "mle (flops)"]]
+    found = contrasts.judged(contrasts.Family("main", "methods", "language", "kl_forward", (pair,)), tables)
+    assert found[["effect", "against"]].to_numpy().tolist() == [[pytest.approx(math.log(2)), "mle (flops)"]]
     tables["flops"]["flops"] = 0.9
     with pytest.raises(contrasts.NotMadeError, match=r"mle \(flops\) has fewer FLOPs than mle"):
-        contrasts.judged(contrasts.Family("main", "language", "kl_forward", (pair,)), tables)
+        contrasts.judged(contrasts.Family("main", "methods", "language", "kl_forward", (pair,)), tables)
     tables["flops"] = tables["flops"].iloc[1:]
     with pytest.raises(contrasts.NotMadeError, match="do not have the same seeds"):
-        contrasts.judged(contrasts.Family("main", "language", "kl_forward", (pair,)), tables)
+        contrasts.judged(contrasts.Family("main", "methods", "language", "kl_forward", (pair,)), tables)
+
+
+def publication(folder: Path, *tables: pd.DataFrame, sources: tuple[str, ...] = ("a",)) -> Path:
+    folder.mkdir()
+    pd.concat(tables).to_parquet(folder / "results.parquet")
+    provenance = {str(number): {"source": source} for number, source in enumerate(sources)}
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+    return folder
 
 
 def test_what_is_measured_jointly_decides(contrasts: ModuleType, tmp_path: Path) -> None:
-    alone = pd.concat([long_table({"mle": np.zeros(6)}, name) for name in ("mauve", "perplexity")])
-    alone.to_parquet(tmp_path / "results.parquet")
-    family = contrasts.Family("toy", "language", "mauve", ((contrasts.Side("mle"), contrasts.Side("mle")),))
+    alone = [long_table({"mle": np.zeros(10)}, name) for name in ("mauve", "perplexity")]
+    folder = publication(tmp_path / "main", *alone)
+    mle = contrasts.Side("mle")
+    family = contrasts.Family("main", "methods", "language", "mauve", ((mle, mle),))
     with pytest.raises(contrasts.NotMadeError, match="0 values"):
-        contrasts.judged(family, {"toy": contrasts.published(tmp_path)})
-    joint = pd.concat([long_table({"mle": np.ones(6)}, name) for name in ("mauve", "mauve_n")])
-    joint.to_parquet(tmp_path / "measured-mauve.parquet")
-    assert contrasts.judged(family, {"toy": contrasts.published(tmp_path)})["mean"].tolist() == [1.0]
+        contrasts.judged(family, {"main": contrasts.published(folder).query("metric != 'mauve'")})
+    joint = pd.concat([long_table({"mle": np.ones(10)}, name) for name in ("mauve", "mauve_n")])
+    joint.to_parquet(folder / "measured-mauve.parquet")
+    assert contrasts.judged(family, {"main": contrasts.published(folder)})["mean"].tolist() == [1.0]
+
+
+def test_a_publication_is_of_its_study_and_of_one_version_of_the_code(contrasts: ModuleType, tmp_path: Path) -> None:
+    table = long_table({"mle": np.ones(10)})
+    with pytest.raises(contrasts.NotMadeError, match="flops does not have the 10 seeds of its study"):
+        contrasts.published(publication(tmp_path / "flops", table[table["seed"] < 6]))
+    with pytest.raises(contrasts.NotMadeError, match="main was run by several versions of the code"):
+        contrasts.published(publication(tmp_path / "main", table, sources=("a", "b")))
+
+
+def test_the_table_for_a_page_has_factors_and_differences(contrasts: ModuleType) -> None:
+    found = [
+        contrasts.judged(contrasts.Family("toy", "methods", "language", metric, (pair,)), {"toy": table})
+        for metric, values in (("kl_forward", (0.5, 1.0)), ("accuracy", (0.3, 0.2)))
+        for table in [long_table({name: np.full(10, value) for name, value in zip("ab", values, strict=True)}, metric)]
+        for pair in [(contrasts.Side("a"), contrasts.Side("b"))]
+    ]
+    *_, ratio, difference = contrasts.markdown(pd.concat(found)).splitlines()
+    assert "| a | b | 10 of 10 | x 2.00 [2.00, 2.00] | 0.002 | better |" in ratio
+    assert "| a | b | 10 of 10 | +0.100 [+0.100, +0.100] | 0.002 | better |" in difference
 
 
 def long_table(values: dict[str, NDArray[np.float64]], metric: str = "kl_forward") -> pd.DataFrame:

@@ -75,8 +75,10 @@ def footnotes(comparison: pd.DataFrame, alpha: float) -> list[str]:
         f"metric on one task. Level of the verdicts: {alpha:g}.",
     ]
     undecidable = comparison.loc[comparison["verdict"] == UNDECIDABLE, "seeds_needed"]
-    if len(undecidable):
-        needed = " or ".join(str(n) for n in sorted(undecidable.unique()))
+    if undecidable.isna().any():
+        notes.append("undecidable !: a finished trial has no finite number where the other side has one.")
+    if undecidable.notna().any():
+        needed = " or ".join(str(n) for n in sorted(undecidable.dropna().unique()))
         notes.append(
             "undecidable: n pairs give a p of at least 2/2^n, times the number of comparisons. No difference, however "
             f"large, could reach {alpha:g} with so few seeds; with {needed} it can."
@@ -112,7 +114,7 @@ def aggregate_footnotes(aggregate: pd.DataFrame, numbers: Mapping[str, str], sil
 
 
 def _task_row(row: Mapping[Any, Any]) -> list[str]:
-    needed = f", {row['seeds_needed']} seeds needed" if row["verdict"] == UNDECIDABLE else ""
+    needed = f", {row['seeds_needed']} seeds needed" if pd.notna(row["seeds_needed"]) else ""
     direction = row["higher_is_better"]
     return [
         row["metric"] + ("" if pd.isna(direction) else ARROWS[bool(direction)]),

@@ -108,14 +108,19 @@ def study_of(task: str, trainer: str, numbers: Iterable[int]) -> Study:
 
 
 def tried(task: str, trainer: str, numbers: Sequence[int], workers: int) -> pd.DataFrame:
-    """Run some points of a trainer; a row for each. MAUVE is that of all of them clustered together."""
+    """Run some points of a trainer; a row for each, without numbers where a seed has none.
+
+    MAUVE is that of all of them clustered together.
+    """
     metric, _ = OBJECTIVES[task]
     out = HERE.parent / f"tuning-{task}-{trainer}"
     results = harness.run(study_of(task, trainer, numbers), out, workers=workers)
     if metric == "mauve":
         results = remeasure(out, "mauve").table
-    values = results[results["metric"] == metric].groupby("trainer")["value"].agg(["mean", "min", "max"]).reset_index()
-    rows = values.assign(trainer=trainer, number=values["trainer"].str.rpartition(".")[2].astype(int))
+    values = results[results["metric"] == metric].groupby("trainer")["value"].agg(["mean", "min", "max", "count"])
+    values = values.reindex([f"{trainer}.{number}" for number in numbers])
+    values[values.pop("count") != len(SEEDS[task])] = np.nan  # a point at which a seed fails does not win
+    rows = values.reset_index(drop=True).assign(trainer=trainer, number=list(numbers))
     drawn = points(task)
     told = [json.dumps(settings(trainer, drawn[number])) for number in rows["number"]]
     return rows.assign(task=task, metric=metric, settings=told)

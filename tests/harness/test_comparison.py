@@ -11,6 +11,7 @@ from scipy import stats
 
 from harness.comparison import COLUMNS, compare
 from harness.errors import ComparisonError
+from harness.leaderboard.comparison import footnotes
 
 EIGHT = list(range(8))
 
@@ -133,6 +134,19 @@ def test_seeds_without_a_row_numbers_not_reported_and_numbers_that_are_none_are_
     row = one(compare(table, metrics=["score"]))
     assert row["missing"] == "seed 1: new not reported; seed 2: new inf; seed 3: mle missing"
     assert (row["seeds"], row["effect"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("infinite", "verdict"), [(("new",), "undecidable"), (("mle",), "undecidable"), (("mle", "new"), "better")]
+)
+def test_seeds_with_a_number_are_no_fair_sample_if_the_others_finished_without_one(infinite, verdict):
+    table = of_values(shifted(5, n=10))
+    table.loc[table["trainer"].isin(infinite) & table["seed"].lt(3), "value"] = math.inf
+    row = one(compare(table))
+    assert (row["seeds"], row["verdict"], pd.isna(row["seeds_needed"])) == (7, verdict, True)
+    assert ("a finished trial has no finite number" in "".join(footnotes(compare(table), 0.05))) == (len(infinite) == 1)
+    failed = table.assign(status=table["status"].where(np.isfinite(table["value"]), "failed"))
+    assert one(compare(failed))["verdict"] == "better"
 
 
 def test_a_number_that_alone_is_missing_is_said_to_be():
