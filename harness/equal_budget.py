@@ -15,10 +15,7 @@ import math
 import pandas as pd
 
 from harness.errors import RequestError, suggestion
-from harness.tables import long_table
-
-CLOCKS = ("step", "tokens", "generated_tokens", "flops", "seconds")
-"""Columns of the long table that a budget can be counted in."""
+from harness.tables import CLOCKS, long_table
 
 TOLERANCE = 0.15
 """Largest share of a budget that a trial may have left unspent where it was measured last."""

@@ -22,6 +22,7 @@ from harness.gating.margins import Margin, parse_margins
 from harness.gating.noninferiority import Decision, Verdict, decide
 from harness.gating.pairing import Pairing, named, pairings, ranges
 from harness.gating.specification_changes import changes, incomparable
+from harness.leaderboard.numbers import ARROWS
 from harness.pairing import Cells
 from harness.places import opened, place_of
 from harness.result_files import read_results, specifications
@@ -186,7 +187,7 @@ def _directions(new: Cells, old: Cells, margins: Mapping[str, Margin]) -> dict[s
     """By metric, whether higher is better; and a margin for each that can be gated, or an error that lists them."""
     known = {side: _by_metric(cells, side) for side, cells in (("candidate", new), ("baseline", old))}
     gateable = {name: higher for name, higher in known["baseline"].items() if higher is not None}
-    listing = ", ".join(f"{name} {'↑' if higher else '↓'}" for name, higher in gateable.items()) or "none"
+    listing = ", ".join(f"{name} {ARROWS[higher]}" for name, higher in gateable.items()) or "none"
     if not margins:
         raise RequestError(
             "no margin is given: say by how much a number may be worse, as in --margin accuracy=0.02 or "

@@ -174,8 +174,10 @@ def _context_length(prepared: Prepared) -> int:
         return prepared.model.fresh.max_position_embeddings
     from transformers import AutoConfig
 
+    from trainers.models import context_length
+
     try:
         config = AutoConfig.from_pretrained(prepared.model.source)
     except (OSError, ValueError) as error:
         raise StudyError(f"model {prepared.model.source!r}: {error}") from error
-    return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2**31)
+    return context_length(config)

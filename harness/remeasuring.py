@@ -21,7 +21,7 @@ from harness.registry import METRICS
 from harness.store import Store
 from harness.stored import load_policy, prepared_again, stored_generations
 from harness.study import apply_override
-from harness.tables import long_table
+from harness.tables import CLOCKS, long_table
 from harness.trial import Component, Trial, component
 from harness.validation import Key, build
 from metrics.base import Metric, MetricError
@@ -30,7 +30,6 @@ from metrics.joint import JointMetric
 if TYPE_CHECKING:
     import pandas as pd
 
-CLOCKS = ("step", "tokens", "generated_tokens", "flops", "seconds")
 LEVEL = 0.05
 """An adjusted p-value that permutations should be able to reach."""
 

@@ -37,6 +37,8 @@ COLUMNS: dict[str, str] = {
 error is unknown; ``n`` counts generations; ``tokens``, ``generated_tokens``, ``flops`` and ``seconds`` are what
 training spent; ``step`` is the last optimiser step."""
 
+CLOCKS = ("step", "tokens", "generated_tokens", "flops", "seconds")
+"""Columns that a budget can be counted in."""
 
 SERIES_COLUMNS: dict[str, str] = {
     "trial": "str",

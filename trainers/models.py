@@ -208,6 +208,11 @@ def fresh_config(fresh: FreshModel, vocabulary: int) -> LlamaConfig:
     )
 
 
+def context_length(config: PreTrainedConfig) -> int:
+    """Context of a model in tokens; a very large number where its configuration names none."""
+    return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2**31)
+
+
 def skeleton(spec: ModelSpec, config: PreTrainedConfig, vocabulary: int, *, backspace: bool) -> PreTrainedModel:
     """The model of a policy without its weights: on the meta device, so that it takes no memory.
 

@@ -16,6 +16,7 @@ from trainers.actions import ActionSpace, actions_of
 from trainers.batches import Sequences, Trajectory, collate
 from trainers.devices import placed
 from trainers.generation import sample
+from trainers.models import context_length
 from trainers.modes import evaluation_mode
 from trainers.outside import generation_config, starting_tokenizer
 from trainers.quantization import merged, size
@@ -62,8 +63,7 @@ class Policy:
     @property
     def max_positions(self) -> int:
         """Context length in tokens; a very large number where the model names none."""
-        config = self.model.config
-        return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2**31)
+        return context_length(self.model.config)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens."""

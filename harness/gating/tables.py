@@ -11,6 +11,7 @@ from rich.text import Text
 
 from harness.gating.noninferiority import Verdict
 from harness.leaderboard.grids import escaped
+from harness.leaderboard.numbers import ARROWS
 
 if TYPE_CHECKING:
     from harness.gate import GateReport
@@ -62,7 +63,7 @@ def headings(report: GateReport) -> list[str]:
 
 def cells_of(row: dict[str, Any]) -> list[str]:
     """A row of the report as texts, in the order of ``headings``."""
-    arrow = "↑" if row["higher_is_better"] else "↓"
+    arrow = ARROWS[bool(row["higher_is_better"])]
     allowed = row["margin_text"]
     if allowed.endswith("%") and math.isfinite(row["margin"]):
         allowed += f" = {row['margin']:.3g}"

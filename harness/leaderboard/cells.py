@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.leaderboard.numbers import ARROWS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -94,7 +96,7 @@ class Column:
     @property
     def arrow(self) -> str:
         """The better direction."""
-        return {True: "↑", False: "↓", None: ""}[self.higher_is_better]
+        return "" if self.higher_is_better is None else ARROWS[self.higher_is_better]
 
 
 @dataclass(frozen=True)

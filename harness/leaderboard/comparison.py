@@ -10,11 +10,10 @@ import pandas as pd
 from harness.aggregation import FLOOR
 from harness.comparison import BETTER, LEVEL, UNDECIDABLE, WORSE
 from harness.leaderboard.grids import Grid
-from harness.leaderboard.numbers import number, short
+from harness.leaderboard.numbers import ARROWS, number, short
 from harness.statistics import EXACT_PAIRS, RESAMPLES
 
 STYLES = {BETTER: "green", WORSE: "red", UNDECIDABLE: "dim"}
-ARROWS = {True: " ↑", False: " ↓"}
 LEFT = frozenset({"metric", "trainer", "decoder", "verdict"})
 
 
@@ -117,7 +116,7 @@ def _task_row(row: Mapping[Any, Any]) -> list[str]:
     needed = f", {row['seeds_needed']} seeds needed" if pd.notna(row["seeds_needed"]) else ""
     direction = row["higher_is_better"]
     return [
-        row["metric"] + ("" if pd.isna(direction) else ARROWS[bool(direction)]),
+        row["metric"] + ("" if pd.isna(direction) else f" {ARROWS[bool(direction)]}"),
         row["trainer"],
         row["decoder"],
         str(row["seeds"]) + " !" * bool(row["missing"]),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+ARROWS = {True: "↑", False: "↓"}
+"""Where a number is better."""
+
 
 def number(value: float) -> str:
     """Three significant digits or more, without an exponent where that is readable; "?" where it is not known."""

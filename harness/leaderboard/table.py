@@ -14,12 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.leaderboard.cells import absence
-from harness.leaderboard.numbers import number
+from harness.leaderboard.numbers import ARROWS, number
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_ARROWS = {True: " ↑", False: " ↓"}
 
 
 def leaderboard(results: pd.DataFrame, headlines: Mapping[str, Sequence[str]] | None = None) -> Group:
@@ -49,7 +47,7 @@ def _table(task: str, rows: pd.DataFrame, names: Sequence[str]) -> Table:
     table.add_column("seeds", justify="right", no_wrap=True)
     for name in names:
         directions = rows.loc[rows["metric"] == name, "higher_is_better"].dropna()
-        arrow = _ARROWS[bool(directions.iloc[0])] if len(directions) else ""
+        arrow = f" {ARROWS[bool(directions.iloc[0])]}" if len(directions) else ""
         table.add_column(f"{name}{arrow}", justify="right", no_wrap=True)
     for trainer in rows["trainer"].unique():
         mine = rows[rows["trainer"] == trainer]

@@ -6,8 +6,9 @@ from typing import cast
 
 from harness.testing.battery import require, skip
 from harness.testing.task.battery import TASK
-from harness.testing.task.subject import SPLITS, Rows, TaskSubject, columns_problem
+from harness.testing.task.subject import Rows, TaskSubject, columns_problem
 from tasks.base import Split, TaskError
+from tasks.settings import SPLITS
 
 
 @TASK.check()

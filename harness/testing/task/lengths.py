@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from harness.testing.battery import require
 from harness.testing.task.battery import TASK
-from harness.testing.task.subject import CONTEXT, SPLITS, TaskSubject
+from harness.testing.task.subject import CONTEXT, TaskSubject
+from tasks.settings import SPLITS
 
 
 @TASK.check()

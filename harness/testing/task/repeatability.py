@@ -15,8 +15,9 @@ from harness.testing.processes import call_in_a_process
 from harness.testing.random_states import seed_all, states, touched
 from harness.testing.subjects import task_of
 from harness.testing.task.battery import TASK
-from harness.testing.task.subject import SPLITS, TaskSubject
+from harness.testing.task.subject import TaskSubject
 from harness.validation import plain, settings_of
+from tasks.settings import SPLITS
 
 
 @TASK.check()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from harness.testing import settings_promises as promises
 from harness.testing.battery import require
 from harness.testing.task.battery import TASK
-from harness.testing.task.subject import SPLITS, TaskSubject
+from harness.testing.task.subject import TaskSubject
+from tasks.settings import SPLITS
 
 
 @TASK.check()

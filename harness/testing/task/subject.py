@@ -14,6 +14,7 @@ from harness.testing.subjects import Plugin, task_of
 from harness.trial import canonical
 from harness.validation import plain, settings_of
 from tasks.base import Split, Task, Tokenizer
+from tasks.settings import SPLITS
 from trainers.models import FreshModel, ModelSpec, tokenizer_for
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Column = Literal["prompt", "completion"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COLUMNS = {"prompt": ("string", "large_string"), "completion": ("string", "large_string"), "finished": ("bool",)}
 """Columns of examples, and what Arrow may call their types."""
 SMALL = 64

@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from harness.testing.battery import require
 from harness.testing.task.battery import TASK
-from harness.testing.task.subject import SPLITS, Column, TaskSubject
+from harness.testing.task.subject import Column, TaskSubject
 from tasks.base import Split
+from tasks.settings import SPLITS
 from trainers.actions import BACKSPACE_TOKEN
 
 
 @TASK.check()
 def texts_have_no_special_tokens(subject: TaskSubject) -> None:
     """No text has <bksp> or a special token of the tokenizer in it, which would be read as an action."""
-    special = {BACKSPACE_TOKEN, *subject.prepared.tokenizer.all_special_tokens}
+    special = sorted({BACKSPACE_TOKEN, *subject.prepared.tokenizer.all_special_tokens})
     for split, column, texts in _texts(subject):
         found = [(token, text) for text in texts for token in special if token in text]
         require(

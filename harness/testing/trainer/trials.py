@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from unittest.mock import patch
 import harness
 from harness.study import Study
 from harness.testing.battery import CheckError, Tier, require, skip
+from harness.testing.tracebacks import last_lines
 from harness.testing.trainer.battery import TRAINER
 from harness.testing.trainer.subject import MODEL, TrainerSubject
 from harness.validation import plain
@@ -114,8 +114,7 @@ def a_trial_runs_beside_another_trainer(subject: TrainerSubject) -> None:
     trainers = {"reference": {"use": "mle"}, **study_of(subject).trainers}
     with scratch() as folder:
         results = run(study_of(subject, seeds=1, trainers=trainers), folder / "out")
-        records = [json.loads(file.read_text()) for file in folder.glob("out/trials/subject-*/trial.json")]
-    problems = [record["traceback"].strip().splitlines()[-1] for record in records if record.get("traceback")]
+        problems = list(last_lines(folder))
     require(
         results.states == ["finished"],
         f"the trial ended as {', '.join(results.states)}: {'; '.join(problems) or 'no record'}",
