@@ -290,13 +290,19 @@ def measure(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the metric, a.b=c.")
     ] = None,
+    trainers: Annotated[
+        list[str] | None, typer.Option("--trainer", metavar="NAME", help="Only this trainer; may be repeated.")
+    ] = None,
+    decoders: Annotated[
+        list[str] | None, typer.Option("--decoder", metavar="NAME", help="Only this decoder; may be repeated.")
+    ] = None,
 ) -> None:
     """Measure the finished trials of a results folder again, from their stored generations."""
     from harness.leaderboard.differences import differences
     from harness.places import place_of
     from harness.remeasuring import remeasure
 
-    found = remeasure(folder, metric, overrides or ())
+    found = remeasure(folder, metric, overrides or (), trainers or (), decoders or ())
     _show(found.table, None)
     if found.differences is not None:
         _print(differences(found.differences))

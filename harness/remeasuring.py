@@ -6,10 +6,11 @@ import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from harness.errors import StoreError, StudyError
+from harness.errors import RequestError, StoreError, StudyError, suggestion
 from harness.execution import isolated
 from harness.joint_measuring import System, differences_table, measure_jointly
 from harness.measuring import lacks, long_rows, measure, omission
@@ -55,7 +56,13 @@ class Remeasured:
     notes: tuple[str, ...]
 
 
-def remeasure(out: str | Path, name: str, overrides: Sequence[str] = ()) -> Remeasured:
+def remeasure(
+    out: str | Path,
+    name: str,
+    overrides: Sequence[str] = (),
+    trainers: Sequence[str] = (),
+    decoders: Sequence[str] = (),
+) -> Remeasured:
     """Measure the finished trials of a results folder, and write the numbers beside its results.
 
     A metric has the settings that the study gave it, where it has any. Tasks that lack what a metric needs of them are
@@ -65,8 +72,12 @@ def remeasure(out: str | Path, name: str, overrides: Sequence[str] = ()) -> Reme
         out: results folder, or its URL.
         name: of a metric of the study, or as registered, or ``path/to/file.py:Class``.
         overrides: settings of the metric, see ``apply_override``.
+        trainers: whose trials are measured, and compared if the metric can compare; none: all. The others have rows
+            without a number.
+        decoders: likewise.
 
     Raises:
+        RequestError: if the results have no trainer or decoder of a name.
         StoreError: if the folder is no results folder or damaged, or holds no policy where the metric needs it.
         StudyError: if the metric or a setting is unknown, or cannot be measured on what the trials wrote.
     """
@@ -78,6 +89,10 @@ def remeasure(out: str | Path, name: str, overrides: Sequence[str] = ()) -> Reme
     pending = [trial for trial in trials if trial.identity in finished]
     if not pending:
         raise StoreError(f"no trial of {store.place} is finished: run the study again")
+    for kind, names in (("trainer", trainers), ("decoder", decoders)):
+        for each in names:
+            if each not in (known := list(results[kind].unique())):
+                raise RequestError(f"{store.place} has no {kind} {each!r}{suggestion(each, known)}")
     groups = _groups(pending, metrics)
     rows, differences, notes = list[dict[str, Any]](), list[dict[str, Any]](), dict[str, None]()
     with display(len(groups), 0) as shown, quiet():
@@ -87,8 +102,10 @@ def remeasure(out: str | Path, name: str, overrides: Sequence[str] = ()) -> Reme
                 notes[text] = None
                 shown.note(text)
 
-        remeasurer = _Remeasurer(store, name, results, note)
-        skipped = remeasurer.check(pending, metrics)
+        remeasurer = _Remeasurer(store, name, results, note, frozenset(trainers), frozenset(decoders))
+        skipped = remeasurer.check(
+            [trial for trial in pending if not trainers or trial.trainer.name in trainers], metrics
+        )
         for label, group in groups.items():
             if group[0].task.name not in skipped:
                 reporter, started = Reporter(label, shown.show), time.monotonic()
@@ -163,12 +180,15 @@ class _Remeasurer:
         name: of the metric.
         results: the long table of the folder.
         note: told what is left out.
+        trainers, decoders: whose generations are measured; empty: all.
     """
 
     store: Store
     name: str
     results: pd.DataFrame
     note: Callable[[str], None]
+    trainers: frozenset[str]
+    decoders: frozenset[str]
 
     def check(self, trials: Sequence[Trial], metrics: Mapping[str, Metric]) -> dict[str, str]:
         """Find, before anything is measured, what cannot be; return the tasks that the metric is not for, and why."""
@@ -207,23 +227,30 @@ class _Remeasurer:
                 for trial in group
                 for decoder, generations in stored_generations(trial, self.store, prepared).items()
             ]
+            wanted = [self._wants(system) for system in systems]
+            chosen, values = list(compress(systems, wanted)), list[list[dict[str, Any]]]()
             try:
-                if _compares(metric):
+                if _compares(metric) and chosen:
                     reporter.phase(f"metric {self.name}")
-                    values, differences = measure_jointly(systems, prepared, self.name, metric)
+                    values, differences = measure_jointly(chosen, prepared, self.name, metric)
                     self._note_floor(group[0].task.name, len(differences), metric.permutations)
-                else:
-                    values = self._one_by_one(systems, prepared, metric, reporter)
+                elif chosen:
+                    values = self._one_by_one(chosen, prepared, metric, reporter)
             except MetricError as error:
                 raise StudyError(f"{label}: metric {self.name!r}: {error}") from error
-        rows = []
-        for system, found in zip(systems, values, strict=True):
-            if not found:
+        rows, measured = [], iter(values)
+        for system, is_wanted in zip(systems, wanted, strict=True):
+            found = next(measured) if is_wanted else []
+            if is_wanted and not found:
                 self.note(f"{system.label}: metric {self.name!r} reports no number")
             spent = self.results[self.results["trial"] == system.trial.identity].iloc[0]
             clocks = {clock: spent[clock] for clock in CLOCKS}
             rows += long_rows(system.trial, system.decoder, found, len(system.generations), clocks)
         return rows, differences
+
+    def _wants(self, system: System) -> bool:
+        of_trainer = not self.trainers or system.trial.trainer.name in self.trainers
+        return of_trainer and (not self.decoders or system.decoder in self.decoders)
 
     def _one_by_one(
         self, systems: Sequence[System], prepared: Prepared, metric: Metric, reporter: Reporter

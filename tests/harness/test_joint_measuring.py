@@ -82,6 +82,35 @@ def test_all_trainers_and_decoders_of_a_task_and_seed_are_measured_together(own,
         assert (pairs["p_holm"] > pairs["p_value"]).any()
 
 
+def test_some_trainers_and_decoders_are_compared_without_the_others(own, llama):
+    settings = [f'model="{llama}"', *SETTINGS]
+    everything = remeasure(own, "mauve", settings).table
+    found = remeasure(own, "mauve", settings, ["shift"], ["plain"])
+    numbers = found.table.dropna(subset="metric")
+    assert {*zip(numbers["trainer"], numbers["decoder"], strict=True)} == {("shift", "plain")}
+    for seed in (0, 1):
+        (trial,) = (each for each in Store(own).specified() if (each.seed, each.trainer.name) == (seed, "shift"))
+        wrote = Store(own).generations(trial).query("decoder == 'plain'")
+        metric = Mauve(model=llama, clusterings=2, max_tokens=8, clusters=4, permutations=199)
+        context = MetricContext(real=list(prepare(trial).real["completion"]), seed=axis_seed(seed, "metric"))
+        expected = metric.compute_jointly({("shift", "plain"): wrote}, context)
+        mine = numbers[numbers["seed"] == seed]
+        assert dict(zip(mine["metric"], mine["value"], strict=True)) == expected.numbers["shift", "plain"]
+    pairs = [{*zip(table["trial"], table["decoder"], strict=True)} for table in (found.table, everything)]
+    assert pairs[0] == pairs[1]
+    assert not len(found.differences)
+
+
+def test_a_trainer_or_decoder_that_the_results_lack_is_said(own, llama, command):
+    before = {path: path.read_bytes() for path in own.glob("*.parquet")}
+    said = {"--trainer": "has no trainer 'shfit'; did you mean 'shift'?", "--decoder": "has no decoder 'shfit'"}
+    for option, problem in said.items():
+        outcome = command("measure", own, "--metric", "mauve", *options(llama), option, "shfit")
+        assert outcome.code == 2
+        assert problem in outcome.err
+    assert {path: path.read_bytes() for path in own.glob("*.parquet")} == before
+
+
 def test_both_tables_are_written_with_their_settings_and_nothing_else(own, llama):
     before = {path.name for path in own.iterdir()}
     found = measured(own, llama)
