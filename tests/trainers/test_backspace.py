@@ -51,6 +51,7 @@ def test_the_prompt_cannot_be_erased() -> None:
 
 
 def _models() -> list[PreTrainedModel]:
+    """Models to which it matters what they see, and where: fresh weights are too small for that."""
     torch.manual_seed(0)
     llama = LlamaConfig(
         vocab_size=6,
@@ -59,8 +60,18 @@ def _models() -> list[PreTrainedModel]:
         num_hidden_layers=2,
         num_attention_heads=2,
         pad_token_id=None,
+        initializer_range=0.3,
     )
-    gpt2 = GPT2Config(vocab_size=6, n_embd=16, n_layer=2, n_head=2, n_positions=32, bos_token_id=0, eos_token_id=0)
+    gpt2 = GPT2Config(
+        vocab_size=6,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        n_positions=32,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.3,
+    )
     return [AutoModelForCausalLM.from_config(config).eval() for config in (llama, gpt2)]
 
 
@@ -71,17 +82,21 @@ MODELS = _models()
 @settings(max_examples=40, deadline=None)
 @given(prompt=PROMPTS, actions=action_strings())
 @torch.no_grad()
-def test_logits_of_every_state_equal_those_of_the_plain_text(
+def test_logits_and_hidden_states_of_every_state_equal_those_of_the_plain_text(
     model: PreTrainedModel, prompt: list[int], actions: list[int]
 ) -> None:
     one = layout(prompt, actions)
-    logits = model(
+    output = model(
         input_ids=torch.from_numpy(one.input_ids)[None],
         position_ids=torch.from_numpy(one.position_ids)[None],
         attention_mask=torch.from_numpy(one.mask())[None, None],
         use_cache=False,
-    ).logits[0]
+        output_hidden_states=True,
+    )
     for taken in range(len(actions) + 1):
         text = prompt + visible(actions[:taken])
-        plain = model(input_ids=torch.tensor([text]), use_cache=False).logits[0, -1]
-        torch.testing.assert_close(logits[len(prompt) - 1 + taken], plain, atol=1e-5, rtol=0)
+        plain = model(input_ids=torch.tensor([text]), use_cache=False, output_hidden_states=True)
+        slot = len(prompt) - 1 + taken
+        torch.testing.assert_close(output.logits[0, slot], plain.logits[0, -1], atol=1e-5, rtol=0)
+        for mine, theirs in zip(output.hidden_states, plain.hidden_states, strict=True):
+            torch.testing.assert_close(mine[0, slot], theirs[0, -1], atol=1e-5, rtol=0)

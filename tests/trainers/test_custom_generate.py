@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,8 @@ import torch
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
+from metrics.endings import final_texts
+from metrics.tree import text_tree
 from trainers.decoding import Decoder
 from trainers.generation import sample
 from trainers.policy import Policy
@@ -69,14 +74,14 @@ def test_greedy_walks_are_ours(make_attentive: MakePolicy, tmp_path: Path, seed:
 
 @pytest.mark.usefixtures("cache")
 def test_samples_follow_our_distribution(make_attentive: MakePolicy, tmp_path: Path) -> None:
-    """Against our own samples, warped alike; every text that is not rare is one cell."""
+    """Against the exact probabilities of all texts, cut ones too; every text that is not rare is one cell."""
     policy = make_attentive(4)
     policy.save(tmp_path / "policy")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "policy")
-    count, bounds = 3000, {"max_new_tokens": 4, "max_actions": 8}
+    count, bounds = 3000, {"max_new_tokens": 4, "max_actions": 6}
     torch.manual_seed(0)
     written = model.generate(
-        torch.tensor([policy.prompt_ids("a")] * count),
+        torch.tensor([policy.prompt_ids("")] * count),
         custom_generate=str(tmp_path / "policy"),
         trust_remote_code=True,
         do_sample=True,
@@ -84,16 +89,18 @@ def test_samples_follow_our_distribution(make_attentive: MakePolicy, tmp_path: P
         top_p=0.97,
         temperature=1.5,
         **bounds,
-    )[:, 2:]
+    )[:, 1:]
     pad = policy.tokenizer.pad_token_id
-    found = [tuple(token for token in row if token != pad) for row in written.tolist()]
-    many = 20_000
-    walks = sample(
-        policy, [policy.prompt_ids("a")] * many, Decoder(top_p=0.97, temperature=1.5), 0, batch_size=1000, **bounds
-    )
-    assert sum(policy.actions.bksp in walk.actions for walk in walks) > many / 2
-    ours = [tuple(walk.visible) for walk in walks]
-    common = [text for text in set(ours) if ours.count(text) > many / 100]
-    observed = np.array([found.count(text) for text in common] + [sum(text not in common for text in found)])
-    expected = np.array([ours.count(text) for text in common] + [sum(text not in common for text in ours)])
-    assert chisquare(observed, expected * count / many).pvalue > 1e-3
+    found = Counter(policy.tokenizer.decode([token for token in row if token != pad]) for row in written.tolist())
+    tree = text_tree(policy, "abcde", 4, Decoder(top_p=0.97, temperature=1.5))
+    begun = final_texts(tree, max_actions=6).begun
+    final = [level - deeper.reshape(-1, 5).sum(1) for level, deeper in pairwise(begun)] + begun[-1:]
+    texts = ["".join(text) for length in range(5) for text in product("abcde", repeat=length)]
+    exact = dict(zip(texts, np.concatenate(final), strict=True))
+    assert sum(exact.values()) == pytest.approx(1)
+    never = replace(tree, erase=[np.zeros_like(level) for level in tree.erase])
+    assert final_texts(never, max_actions=6).begun[0] < 0.6, "the case is empty unless many walks erase"
+    common = [text for text, probability in exact.items() if count * probability > 10]
+    observed, expected = ([source[text] for text in common] for source in (found, exact))
+    table = [*observed, count - sum(observed)], [*(count * np.array(expected)), count * (1 - sum(expected))]
+    assert chisquare(*table).pvalue > 1e-3

@@ -17,6 +17,7 @@ from trainers.behavioral_cloning import BehavioralCloning
 from trainers.divergences import DIVERGENCES
 from trainers.mle import MaximumLikelihood
 from trainers.policy import Policy
+from trainers.scores import logits_at
 from trainers.sequence_match import SequenceMatch, SequenceMatchBackspace
 from trainers.unlikelihood import Unlikelihood
 
@@ -121,14 +122,16 @@ def test_the_policy_reads_a_walk_as_its_visible_text(
     assert bksp is not None
     walks = [(3, 4, bksp, bksp, 5), (4, 4, bksp, 3), (5,)]
 
-    def last(actions: list[tuple[int, ...]]) -> torch.Tensor:
+    def last(actions: list[tuple[int, ...]]) -> tuple[torch.Tensor, ...]:
         batch = collate([Trajectory((1, 6), each, False, (True,) * len(each)) for each in actions], bksp)
-        return policy.logits(batch)[torch.arange(len(actions)), batch.real.sum(1) - 1]
+        at = torch.arange(len(actions)), batch.real.sum(1) - 1
+        where = torch.zeros_like(batch.real)
+        where[at] = True
+        return policy.logits(batch)[at], *logits_at(policy, batch, where)
 
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
-    torch.testing.assert_close(
-        last(walks), last([tuple(visible(each, bksp)) for each in walks]), atol=tolerance, rtol=tolerance
-    )
+    for mine, plain in zip(last(walks), last([tuple(visible(each, bksp)) for each in walks]), strict=True):
+        torch.testing.assert_close(mine, plain, atol=tolerance, rtol=tolerance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +166,7 @@ def test_micro_batches_hold_the_batch_and_are_of_similar_lengths(
     assert sorted(data) == sorted(slots([whole.data]))
     assert sorted(rollouts) == sorted(slots([whole.rollouts]))
     assert {len(batch.data.real) for batch in found} <= {8 // parts, -(-8 // parts)}
+    assert {batch.rollout_weight for batch in found if batch.rollouts} == {2.0}, "over all micro-batches: 8 to 4"
     assert parts == 1 or data == sorted(data), "texts of similar length go together"
     longest = [max(slots([batch.rollouts])) for batch in found if batch.rollouts]
     assert longest == sorted(longest, reverse=True), "the longest texts go with the shortest roll-outs"

@@ -9,7 +9,8 @@ import pytest
 import torch
 from datasets import Dataset
 
-from trainers.base import Budget, Context
+from trainers.backspace import visible
+from trainers.base import Budget, Context, Meter
 from trainers.batches import Batch, Trajectory, collate, trajectories_of
 from trainers.levels import level_head
 from trainers.mle import negative_log_likelihood
@@ -97,7 +98,8 @@ def weights(policy: Policy) -> dict[str, torch.Tensor]:
 
 def fit(trainer: SequenceMatch, policy: Policy, examples: Dataset, context: Context) -> list[Mapping[str, float]]:
     rows: list[Mapping[str, float]] = []
-    trainer.fit(policy, examples, Budget(steps=40), replace(context, report=rows.append))
+    trainer.fit(policy, examples, Budget(steps=40), replace(context, report=rows.append, meter=Meter()))
+    assert rows[-1]["step"] == 40
     return rows
 
 
@@ -121,6 +123,9 @@ def test_training_with_a_head(make_policy: MakePolicy, examples: Dataset, contex
     headed.save(tmp_path)
     loaded = Policy.load(tmp_path)
     assert weights(loaded).keys() == weights(headed).keys()
+    assert all(torch.equal(weights(loaded)[name], value) for name, value in weights(headed).items())
+    sequences = batch(headed, examples).data
+    assert torch.equal(loaded.logits(sequences), headed.logits(sequences))
 
 
 def test_the_schedule_has_three_parts() -> None:
@@ -144,6 +149,33 @@ def test_impossible_settings_are_refused(settings: dict[str, object], message: s
         SequenceMatch(**settings)
 
 
+@torch.no_grad()
+def reference(policy: Policy, data: list[Trajectory], gamma: float, goes_on: bool) -> dict[str, float]:
+    """The terms step by step, by plain forward passes over what is visible."""
+    found = dict.fromkeys(("match", "value", "penalty", "terminal_penalty", "loop_penalty"), 0.0)
+    for one in data:
+        rows = []
+        for step in range(len(one.actions) + 1):
+            text = visible(one.actions[:step], policy.actions.bksp)
+            row = policy.model(torch.tensor([[*one.prompt, *text]])).logits[:, -1]
+            rows.append(policy.actions.mask(row, torch.tensor([not text]))[0].double())
+        v = [float(row.logsumexp(-1)) for row in rows]
+        rest = gamma ** len(one.actions) if one.finished or goes_on else 0.0
+        if one.finished:
+            v[-1] = float(rows[-1][policy.actions.eos])
+            found["match"] += rest * v[-1]
+            found["terminal_penalty"] += rest / (1 - gamma) * ((1 - gamma) * v[-1]) ** 2
+        found["value"] += rest * v[-1]
+        for step, (action, own) in enumerate(zip(one.actions, one.expert, strict=True)):
+            if own:
+                x = float(rows[step][action]) - gamma * v[step + 1]
+                found["match"] += gamma**step * x
+                found["value"] += gamma**step * (v[step] - gamma * v[step + 1])
+                found["penalty"] += gamma**step * x**2
+                found["loop_penalty"] += gamma**step * x**2 * (action == policy.actions.bksp)
+    return {**found, "penalty": found["penalty"] + found["terminal_penalty"]}
+
+
 def test_terms_apart_add_up(make_policy: MakePolicy, examples: Dataset) -> None:
     """The parts of the learning curve give the objective again; terminals and loops are parts of the penalty."""
     policy = make_policy()
@@ -151,10 +183,16 @@ def test_terms_apart_add_up(make_policy: MakePolicy, examples: Dataset) -> None:
     uniform = torch.zeros(policy.actions.size, dtype=torch.float64)
     uniform[list(policy.actions.appendable)] = 0.2
     data = add_noise(trajectories_of(examples, policy), Noise(0.4, uniform), policy, np.random.default_rng(0))
-    sequences = collate(data, policy.actions.bksp)
-    one = Batch(data=sequences, rollouts=sequences, rollout_weight=1.0, step=9, steps=10)
+    own = data[2:5]
+    bksp = policy.actions.bksp
+    one = Batch(data=collate(data, bksp), rollouts=collate(own, bksp), rollout_weight=2.0, step=9, steps=10)
     trainer = SequenceMatchBackspace(value_weight=0.7, **SETTINGS)
     log = trainer.loss(policy, one).log
+    expected = {f"data_{name}": value for name, value in reference(policy, data, trainer.gamma, False).items()}
+    expected["match"] = expected.pop("data_match")
+    theirs = reference(policy, own, trainer.gamma, True)
+    expected |= {f"rollout_{name}": 2 * value for name, value in theirs.items() if name != "match"}
+    assert {name: log[name] for name in expected} == pytest.approx(expected, rel=1e-4)
     objective = log["match"] - 0.7 * log["data_value"] - 0.3 * log["rollout_value"]
     objective -= trainer.c * trainer.alpha / 2 * (log["data_penalty"] + log["rollout_penalty"])
     assert log["sequence_match"] == pytest.approx(-objective, rel=1e-5)

@@ -148,9 +148,11 @@ def test_the_first_limit_of_the_budget_ends_training(
     spent = {name: rows[-1][{"steps": "step"}.get(name, name)] for name in ("steps", "tokens", "generated_tokens")}
     before = {name: rows[-2][{"steps": "step"}.get(name, name)] for name in spent} if len(rows) > 1 else None
     limits = {name: getattr(budget, name) for name in spent if getattr(budget, name)}
-    assert any(spent[name] >= limit for name, limit in limits.items()) or rows[-1]["seconds"] >= 0.3
+    too_long = budget.seconds is not None and rows[-1]["seconds"] >= budget.seconds
+    assert too_long or any(spent[name] >= limit for name, limit in limits.items())
     if before:
         assert all(before[name] < limit for name, limit in limits.items())
+        assert budget.seconds is None or rows[-2]["seconds"] < budget.seconds
 
 
 def test_clocks_run_and_samples_are_counted(make_policy: MakePolicy, examples: Dataset, context: Context) -> None:

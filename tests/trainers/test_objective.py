@@ -22,7 +22,7 @@ from trainers.mle import MaximumLikelihood, negative_log_likelihood
 from trainers.objective import Terms, slots_that_count, terms
 from trainers.policy import Policy
 from trainers.scores import Scores, score, scores_of
-from trainers.sequence_match import SequenceMatch
+from trainers.sequence_match import SequenceMatch, SequenceMatchBackspace
 
 START, EOS, BKSP, SIZE = 5, 6, 7, 8
 SPACE = ActionSpace(size=SIZE, start=START, eos=EOS, bksp=BKSP, forbidden=(START,))
@@ -171,6 +171,51 @@ def test_noise_contributes_nothing_and_does_not_raise_the_value_of_erroneous_sta
     torch.testing.assert_close(right.sum(-1), torch.zeros(1, 6, dtype=torch.float64), atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize("gamma", [1.0, 0.9])
+@pytest.mark.parametrize("name", ["chi2_mixture", "chi2_mixture_exact"])
+def test_on_open_texts_no_curvature_moves_maximum_likelihood(name: str, gamma: float) -> None:
+    """Levels that follow the likelihood of the prefix make every reward 0; they are free where no text ends."""
+    texts = [[0, 1], [0, 2], [0, 2], [1, 0]]
+    sequences = collate([trajectory(text, finished=False) for text in texts], BKSP)
+    table = torch.full((len(texts), 3, SIZE), -torch.inf, dtype=torch.float64)
+    table[:, 0, [0, 1]] = torch.tensor([3 / 4, 1 / 4], dtype=torch.float64).log()
+    table[:3, 1, [1, 2]] = torch.tensor([1 / 3, 2 / 3], dtype=torch.float64).log()
+    table[3, 1, 0], table[:, 2, 0] = 0.0, 0.0
+    taken = scores(table, sequences).log_probability
+    for slot in (0, 1):
+        table[:, slot + 1] += ((table[:, slot].logsumexp(-1) + taken[:, slot]) / gamma)[:, None]
+    logits = table.requires_grad_()
+    found = sums(logits, sequences, gamma, name, scale=10.0)
+    assert found.penalty.item() == pytest.approx(0, abs=1e-20)
+    (slope,) = torch.autograd.grad(found.match - found.value - 5 * found.penalty, logits)
+    of_states = torch.stack([slope[:, 0].sum(0), slope[:3, 1].sum(0), slope[3, 1], slope[:, 2].sum(0)])
+    torch.testing.assert_close(of_states, torch.zeros(4, SIZE, dtype=torch.float64))
+
+
+def test_a_loop_costs_less_where_erasing_is_likely_most_so_after_an_improbable_token() -> None:
+    """Over a token and its ``<bksp>`` rewards add up to what no level changes; the best level shares it equally."""
+    gamma, value = 0.9, 0.3
+    sequences = collate([trajectory([0, BKSP], finished=False)], BKSP)
+
+    def cost(token: float, erasing: float) -> float:
+        before, after = torch.full((2, SIZE), -torch.inf, dtype=torch.float64)
+        before[[0, 1]] = torch.tensor([token, 1 - token], dtype=torch.float64).log()
+        after[[BKSP, 1]] = torch.tensor([erasing, 1 - erasing], dtype=torch.float64).log()
+        total = before[0] + gamma * after[BKSP] + (1 - gamma**2) * value
+        level = (total / (1 + gamma) - after[BKSP] + gamma * value).requires_grad_()
+        found = sums(torch.stack([before + value, after + level, before + value])[None], sequences, gamma)
+        torch.testing.assert_close(found.match, total)
+        torch.testing.assert_close(found.penalty, total**2 / (1 + gamma))
+        torch.testing.assert_close(found.loop_penalty, gamma * (total / (1 + gamma)) ** 2)
+        (slope,) = torch.autograd.grad(found.penalty, level)
+        assert slope.item() == pytest.approx(0, abs=1e-9), "no level makes it cheaper"
+        return found.penalty.item()
+
+    costs = np.array([[cost(token, erasing) for erasing in (0.1, 0.5, 0.9)] for token in (0.5, 0.1, 0.01)])
+    assert (np.diff(costs, axis=1) < 0).all()
+    assert (np.diff(costs[:, 0] - costs[:, -1]) > 0).all()
+
+
 def test_terminal_states_carry_the_rest_of_time() -> None:
     """The sums equal those of a trajectory whose forced actions at the end are written out one by one."""
     gamma, alpha, value = 0.9, 0.3, 1.7
@@ -220,6 +265,11 @@ def test_the_loss_at_small_kappa_has_the_gradient_of_likelihood(make_policy: Mak
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
 
 
+@torch.no_grad()
+def likelihood(policy: Policy, sequences: Sequences) -> float:
+    return float(negative_log_likelihood(score(policy, sequences, sequences.acts)[0], sequences))
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_step_of_training_at_small_kappa_is_one_of_likelihood(
     make_policy: MakePolicy, context: Context, finished: bool
@@ -238,11 +288,12 @@ def test_a_step_of_training_at_small_kappa_is_one_of_likelihood(
     )
     for trainer in (match, MaximumLikelihood()):
         policy = make_policy(backspace=False)
-        trainer.fit(policy, data, Budget(steps=5), replace(context, meter=Meter()))
         sequences = collate(trajectories_of(data, policy), None)
-        with torch.no_grad():
-            found.append(float(negative_log_likelihood(score(policy, sequences, sequences.acts)[0], sequences)))
+        before = likelihood(policy, sequences)
+        trainer.fit(policy, data, Budget(steps=5), replace(context, meter=Meter()))
+        found.append(likelihood(policy, sequences))
     assert found[0] == pytest.approx(found[1], rel=1e-4)
+    assert found[0] < 0.95 * before
 
 
 def test_rollouts_that_were_cut_go_on_and_data_do_not(make_policy: MakePolicy) -> None:
@@ -254,3 +305,73 @@ def test_rollouts_that_were_cut_go_on_and_data_do_not(make_policy: MakePolicy) -
     values = score(policy, cut, cut.real)[0].v[0]
     assert log["rollout_value"] == pytest.approx(2 * values[0].item(), rel=1e-5)
     assert log["data_value"] == pytest.approx((values[0] - 0.9**4 * values[4]).item(), rel=1e-5)
+
+
+def mixed(policy: Policy) -> Batch:
+    """Noise in the data, a loop and a cut among the roll-outs, and three texts to a roll-out."""
+    start, eos, bksp = policy.actions.start, policy.actions.eos, policy.actions.bksp
+    a, b, c, d = policy.encode("abcd")
+    data = [
+        Trajectory((start,), (a, d, bksp, b, eos), True, (True, False, True, True, True)),
+        Trajectory((start, c), (b, c), False, (True,) * 2),
+    ]
+    own = [
+        Trajectory((start,), (d, bksp, c), False, (True,) * 3),
+        Trajectory((start, c), (a, eos), True, (True,) * 2),
+    ]
+    return Batch(data=collate(data, bksp), rollouts=collate(own, bksp), rollout_weight=3.0, step=9, steps=10)
+
+
+@pytest.mark.parametrize("semi_gradient", [False, True])
+@pytest.mark.parametrize("name", list(DIVERGENCES))
+def test_the_loss_is_the_objective_put_together_from_its_terms(
+    make_policy: MakePolicy, name: str, semi_gradient: bool
+) -> None:
+    """And so is its gradient; what the terms are worth together is the concern of the test of duality."""
+    policy = make_policy()
+    policy.model.double()
+    batch = mixed(policy)
+    assert batch.rollouts is not None
+    trainer = SequenceMatchBackspace(
+        divergence=name,
+        semi_gradient=semi_gradient,
+        alpha=0.05,
+        c=2.0,
+        gamma=0.9,
+        value_weight=0.7,
+        cloning_share=0.0,
+        final_beta=0.4,
+    )
+    data, own = (
+        terms(
+            score(policy, sequences, slots_that_count(sequences))[0],
+            sequences,
+            gamma=0.9,
+            scale=0.1 if name == "chi2_mixture_exact" else 0.05,
+            divergence=DIVERGENCES[name],
+            bksp=policy.actions.bksp,
+            semi_gradient=semi_gradient,
+            goes_on=goes_on,
+        )
+        for sequences, goes_on in ((batch.data, False), (batch.rollouts, True))
+    )
+    objective = data.match - 0.7 * data.value - 0.3 * 3 * own.value
+    if name == "chi2_mixture":
+        objective = objective - 0.1 / 2 * (data.penalty + 3 * own.penalty)
+    cloning = negative_log_likelihood(score(policy, batch.data, batch.data.acts)[0], batch.data)
+    losses = trainer.loss(policy, batch).total, 0.4 * cloning - 0.6 * objective
+    torch.testing.assert_close(*losses)
+    gradients = [torch.autograd.grad(loss, list(policy.model.parameters())) for loss in losses]
+    for mine, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["chi2_mixture", "chi2_mixture_exact"])
+def test_only_the_product_of_c_and_alpha_matters_to_a_mixture(make_policy: MakePolicy, name: str) -> None:
+    policy = make_policy()
+    first, same, other = (
+        SequenceMatchBackspace(divergence=name, c=c, alpha=alpha, cloning_share=0.0).loss(policy, mixed(policy)).total
+        for c, alpha in ((2.0, 0.1), (0.5, 0.4), (2.0, 0.2))
+    )
+    torch.testing.assert_close(first, same)
+    assert abs(first - other) > 0.1

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,8 @@ import torch
 from datasets import Dataset
 from scipy.stats import chisquare
 
-from trainers.base import Budget, Context
+from trainers.base import Budget, Context, Loss, Meter
+from trainers.batches import Batch, Sequences
 from trainers.decoding import Decoder
 from trainers.generation import Sample, sample
 from trainers.noise import Noise, NoiseKind, NoisySteps, noise_of
@@ -99,14 +100,37 @@ def test_noise_on_rollouts_changes_training_and_lets_the_value_terms_mix(
     settings = {"noise": 0.3, "cloning_share": 0.3, "refresh": 8, "value_weight": 0.5}
     found = []
     for on in (False, True):
-        policy = make_policy()
-        SequenceMatchBackspace(noise_rollouts=on, **settings).fit(policy, examples, Budget(steps=10), context)
+        policy, here = make_policy(), replace(context, meter=Meter())
+        SequenceMatchBackspace(noise_rollouts=on, **settings).fit(policy, examples, Budget(steps=10), here)
+        assert here.meter.steps == 10
         found.append(torch.cat([each.flatten() for each in policy.model.parameters()]))
     assert not torch.equal(*found)
     assert SequenceMatchBackspace(noise_rollouts=True).data_share == 0.5
     assert SequenceMatchBackspace(noise_rollouts=False).data_share == 1.0
     assert SequenceMatchBackspace(noise_rollouts=True, value_weight=0.9).data_share == 0.9
     assert SequenceMatchBackspace(noise=0.0).data_share == 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching(SequenceMatchBackspace):
+    seen: list[Sequences]
+
+    def loss(self, policy: Policy, batch: Batch) -> Loss:
+        assert batch.rollouts is not None
+        self.seen.append(batch.rollouts)
+        return super().loss(policy, batch)
+
+
+def test_the_temperature_of_rollouts_reaches_training(make_policy: MakePolicy, context: Context) -> None:
+    examples = Dataset.from_dict({"prompt": ["a"] * 4, "completion": ["bc"] * 4, "finished": [True] * 4})
+    found = []
+    for temperature in (1.0, 1e-3):
+        trainer = Watching(seen=[], cloning_share=0.0, rollout_ratio=4.0, rollout_temperature=temperature)
+        trainer.fit(make_policy(), examples, Budget(steps=1), replace(context, meter=Meter()))
+        (rollouts,) = trainer.seen
+        found.append(len(rollouts.labels.unique(dim=0)))
+    assert found[0] > 4
+    assert found[1] == 1, "nothing is drawn at a temperature of almost 0"
 
 
 def test_cold_rollouts_are_greedier(make_policy: MakePolicy, context: Context) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -81,11 +83,21 @@ def edits(draw: st.DrawFn) -> list[tuple[list[int], list[tuple[int, int]]]]:
     return draw(st.lists(row, min_size=1, max_size=4))
 
 
+def seen(model: PreTrainedModel, call: Callable[[], Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits, and the hidden states that they are made of, at the last slot of every row."""
+    hidden: list[torch.Tensor] = []
+    layer = model.get_output_embeddings()
+    handle = layer.register_forward_pre_hook(lambda layer, inputs: hidden.append(inputs[0][:, -1]))
+    logits = call().logits[:, -1]
+    handle.remove()
+    return logits, hidden[-1]
+
+
 @pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=25)
 @given(rows=edits())
 @torch.no_grad()
-def test_logits_of_every_state_are_those_of_the_plain_text(
+def test_logits_and_hidden_states_of_every_state_are_those_of_the_plain_text(
     model: PreTrainedModel, rows: list[tuple[list[int], list[tuple[int, int]]]]
 ) -> None:
     slots = SlotModel(model, len(rows) + 1, 12)
@@ -98,9 +110,12 @@ def test_logits_of_every_state_are_those_of_the_plain_text(
                 del text[max(len(prompt), len(text) - erased) :]
                 text.append(token)
         tokens, positions = np.array([(text[-1], len(text) - 1) for text in texts]).T.copy()
-        for logits in (slots.step(tokens, positions).logits[:, -1], slots.logits(tokens, positions)):
-            for text, found in zip(texts, logits, strict=True):
-                torch.testing.assert_close(found, model(torch.tensor([text])).logits[0, -1], atol=1e-5, rtol=1e-5)
+        logits, hidden = seen(model, partial(slots.step, tokens, positions))
+        for row, (text, fast) in enumerate(zip(texts, slots.logits(tokens, positions), strict=True)):
+            plain, state = seen(model, partial(model, torch.tensor([text])))
+            for found in (logits[row], fast):
+                torch.testing.assert_close(found, plain[0], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(hidden[row], state[0], atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

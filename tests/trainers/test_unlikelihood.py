@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.base import Budget, Context
+from trainers.base import Budget, Context, Meter
 from trainers.batches import Batch, collate, trajectories_of
 from trainers.mle import MaximumLikelihood
 from trainers.policy import Policy
@@ -90,8 +91,6 @@ def test_gradients_are_finite_for_certain_and_for_impossible_tokens(make_policy:
 
 def test_an_end_token_that_starts_the_prompt_is_no_candidate(make_policy: MakePolicy) -> None:
     """As with GPT-2, whose texts begin with the token that ends them: ending must not be unlearnt."""
-    from dataclasses import replace
-
     policy = make_policy(backspace=False)
     policy.actions = replace(policy.actions, start=policy.actions.eos)
     examples = Dataset.from_dict({"prompt": [""], "completion": ["a"], "finished": [False]})
@@ -107,7 +106,9 @@ def test_training_with_it_repeats_less(make_policy: MakePolicy, context: Context
     examples = Dataset.from_dict({"prompt": [""] * 32, "completion": texts, "finished": [False] * 32})
     repeats = []
     for trainer in (MaximumLikelihood(), Unlikelihood(alpha=2.0)):
-        policy = trainer.fit(make_policy(backspace=False), examples, Budget(steps=100), context)
+        here = replace(context, meter=Meter())
+        policy = trainer.fit(make_policy(backspace=False), examples, Budget(steps=100), here)
+        assert here.meter.steps == 100
         letters = policy.encode("abcd")
         after = policy.path_probabilities("", np.array(letters)[:, None])[:, 1]
         repeats.append(np.mean([after[row, letter] for row, letter in enumerate(letters)]))
