@@ -247,17 +247,35 @@ def test_a_file_that_is_damaged_in_the_mirror_is_fetched_again(url):
     pd.testing.assert_frame_equal(harness.load_results(url), table)
 
 
-def test_what_is_deleted_there_is_run_again_and_what_is_mended_there_is_taken(url, there, elsewhere):
+def test_what_is_deleted_there_is_run_again(url, there):
     one = study(trainers={"shift": {"use": toy("Shift"), "fault": "raise"}, "mle": {}})
-    assert set(harness.run(one, url)["status"]) == {"finished", "failed"}
-    here = os.environ.get("SEQMATCH_RESULTS_CACHE")
-    assert here is None
+    first = harness.run(one, url)
+    assert dict(zip(first["trainer"], first["status"], strict=True)) == {"shift": "failed", "mle": "finished"}
     (trial,) = there.glob("trials/mle-*")
-    before = (trial / "trial.json").read_bytes()
+    before = files(trial)
     shutil.rmtree(trial)
-    assert harness.load_results(url).set_index("trainer")["status"]["mle"] == "missing"
+    table = harness.load_results(url)
+    assert set(table["status"][table["trainer"] == "mle"]) == {"missing"}
     harness.run(one, url)
-    assert json.loads((trial / "trial.json").read_bytes())["files"].keys() == json.loads(before)["files"].keys()
+    assert files(trial) == before
+    pd.testing.assert_frame_equal(timeless(harness.load_results(url)), timeless(first))
+
+
+def test_what_another_machine_mends_there_is_taken(url, there, elsewhere, monkeypatch):
+    one = study(trainers={"mle": {}})
+    table = harness.run(one, url)
+    (trial,) = there.glob("trials/*")
+    failing(trial)
+    elsewhere()
+    assert set(harness.load_results(url)["status"]) == {"failed"}
+    here = os.environ["SEQMATCH_RESULTS_CACHE"]
+    elsewhere()
+    mended = harness.run(one, url)
+    assert set(mended["status"]) == {"finished"}
+    monkeypatch.setenv("SEQMATCH_RESULTS_CACHE", here)
+    forbid_training(monkeypatch)
+    pd.testing.assert_frame_equal(harness.run(one, url), mended)
+    pd.testing.assert_frame_equal(timeless(mended), timeless(table))
 
 
 def test_a_failed_trial_that_another_machine_has_finished_is_taken_though_it_was_not_pushed(url, there):

@@ -16,6 +16,7 @@ def measure(completions, references):
 @given(st.text("0123-", max_size=4), st.text("0123-", max_size=4), SPACE, SPACE)
 def test_only_outer_white_space_is_ignored(written, wanted, before, after):
     assert measure([before + written + after], [wanted]) == (written == wanted)
+    assert measure([before + written + after], [written]) == 1
 
 
 def test_inner_space_case_and_prefixes_count():
