@@ -24,7 +24,13 @@ from harness.trial import Trial
 Moment = Literal["before", "after", "half"]
 
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["harness.engine", "harness.execution", "trainers.loop", "trainers.models", "faults"])
+_server.set_forkserver_preload(
+    [
+        *("harness.engine", "harness.execution", "trainers.loop", "trainers.sequence_match", "metrics.mauve"),
+        # they and torch import these when they are first called
+        *("datasets", "peft", "transformers.models.llama.modeling_llama", "torch.profiler._cupti_monitor"),
+    ]
+)
 
 
 def run_and_die(study: Any, out: Path, function: str, call: int, moment: Moment = "before", workers: int = 1) -> bool:
