@@ -2,6 +2,8 @@
 PYTHON ?= python3
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
+# A group is the tests that share something costly, which one process then makes once.
+TESTS := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 .PHONY: setup leaderboard test test-all lint gate bench reference docs
 
@@ -18,10 +20,10 @@ leaderboard: setup
 	$(BIN)/seqmatch run quick --workers $(WORKERS)
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) -m 'not long'
+	$(TESTS) -m 'not long'
 
 test-all: setup
-	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+	$(TESTS)
 
 lint: setup
 	$(BIN)/ruff check .

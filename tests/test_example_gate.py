@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.cli import main
 
 ROOT = Path(__file__).parents[1]
 WORSE = ("--set", 'trainers.guarded.use="impatient.py:Impatient"')
+pytestmark = pytest.mark.xdist_group("example_gate")
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +26,10 @@ def project(tmp_path_factory):
     return folder
 
 
-def python(folder, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
-
-
 def pytest_in(folder, *arguments):
-    return python(folder, "pytest", "-p", "pytest_seqmatch", "--baseline", "baseline", *arguments)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pytest", "-p", "pytest_seqmatch", "--baseline", "baseline", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
 @pytest.mark.slow
@@ -42,15 +40,20 @@ def test_a_second_training_passes(project):
 
 
 @pytest.mark.slow
-def test_a_trainer_made_worse_on_purpose_fails_the_test_and_the_command(project):
+def test_a_trainer_made_worse_on_purpose_fails_the_test_and_the_command(project, monkeypatch):
     run = pytest_in(project, *WORSE, "--basetemp", "made")
     assert run.returncode == 1, run.stderr
     assert "gate regressed (3 regressed)" in run.stdout
     assert 'changed: trainer.use: "mle" -> "impatient.py:Impatient"' in run.stdout
     margins = ("--margin", "kl_forward=10%", "--margin", "perplexity=0.05")
     reports = ("--junit", "gate.xml", "--markdown", "gate.md")
-    gate = python(project, "harness", "gate", "made/candidate0", "--baseline", "baseline", *margins, *reports)
-    assert gate.returncode == 1, gate.stderr
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(
+        sys, "argv", ["seqmatch", "gate", "made/candidate0", "--baseline", "baseline", *margins, *reports]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
     (suite,) = ET.parse(project / "gate.xml").getroot()
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "2", "0")
     assert (project / "gate.md").read_text().startswith("### ❌ seqmatch gate regressed")

@@ -101,6 +101,7 @@ def durations(tmp_path: Path, shown: str) -> list[float]:
     return [*phases, *ends, *harness.load_results(tmp_path / "out")["seconds"]]
 
 
+@pytest.mark.long
 def test_a_wall_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Years forth and back, all the time, in a run that is killed and in the one that goes on from its checkpoint."""
     tables = {**TABLES, "budget": {"steps": 10, "seconds": 600}}

@@ -19,6 +19,8 @@ from harness.remeasuring import remeasure
 from harness.store import Store
 from harness.study import Study
 
+pytestmark = pytest.mark.xdist_group("damage")
+
 
 def study() -> Study:
     return small_study(
@@ -42,6 +44,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def out(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "out"))
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a run that was killed after its second checkpoint."""
+    out = tmp_path_factory.mktemp("killed")
+    assert run_and_die(study(), out, "torch.optim:AdamW.step", 5, "after")
+    return out
+
+
+@pytest.fixture
+def halfway(killed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(killed, tmp_path / "halfway"))
 
 
 def truncate(path: Path) -> None:
@@ -76,7 +91,7 @@ def measure(metric: str) -> Callable[[Path], object]:
         ("results.parquet", truncate, read),
         ("results.parquet", flip, read),
         ("results.parquet", edit, read),
-        ("results.parquet", edit, lambda out: harness.run(study(), out)),
+        ("results.parquet", edit, lambda out: harness.run(study(), out, overrides=["seeds=3"])),
         ("results.parquet", Path.unlink, read),
         ("generations.parquet", truncate, measure("accuracy")),
         ("generations.parquet", flip, measure("accuracy")),
@@ -95,6 +110,7 @@ def test_a_damaged_file_of_a_trial_is_an_error_that_names_it(out, file, damage, 
         use(out)
     changed = [path for path, content in before.items() if path.read_bytes() != content]
     assert [path.name for path in changed] in ([], ["study.json"], [".lock"])
+    assert list(out.glob("trials/*")) == [folder], "nothing was trained"
 
 
 def test_what_the_error_says_brings_everything_back(out, finished):
@@ -135,44 +151,51 @@ def save_again(path: Path, weight: float = 0.0, **metadata: str) -> None:
         (lambda path: save_again(path, identity="other"), "it was written by another trial"),
     ],
 )
-def test_a_damaged_checkpoint_is_said_and_not_used(damage, why, finished, tmp_path, capsys):
-    assert run_and_die(study(), tmp_path, "torch.optim:AdamW.step", 5, "after")
-    checkpoint = Store(tmp_path).checkpoint(plan(study()).trials[0])
+def test_a_damaged_checkpoint_is_said_and_not_used(damage, why, finished, halfway, capsys):
+    checkpoint = Store(halfway).checkpoint(plan(study()).trials[0])
     assert checkpoint.is_file()
     damage(checkpoint)
     capsys.readouterr()
-    harness.run(study(), tmp_path)
+    harness.run(study(), halfway)
     error = capsys.readouterr().err
     assert f"the checkpoint {checkpoint} is not used" in error
     assert why in error
-    tables = [harness.load_results(each).drop(columns="seconds") for each in (tmp_path, finished)]
+    tables = [harness.load_results(each).drop(columns="seconds") for each in (halfway, finished)]
     pd.testing.assert_frame_equal(*tables)
     assert not checkpoint.exists()
 
 
-def test_a_checkpoint_of_other_source_code_is_not_used(finished, tmp_path, capsys, monkeypatch):
-    assert run_and_die(study(), tmp_path, "torch.optim:AdamW.step", 5, "after")
+def test_a_checkpoint_of_other_source_code_is_not_used(halfway, capsys, monkeypatch):
     monkeypatch.setattr("harness.checkpoints.source_digest", lambda: "other")
-    harness.run(study(), tmp_path)
+    harness.run(study(), halfway)
     error = capsys.readouterr().err
     assert "training starts anew: it was written by another version" in error
 
 
-@pytest.mark.parametrize("step", [1, 4, 5, 8], ids="in step {}".format)
-def test_a_trainer_of_several_stages_goes_on_in_the_right_one(step, tmp_path):
-    trainers, budget = {"stages": {"use": toy("InStages")}}, {"steps": 8}
-    staged = small_study(
+def staged() -> Study:
+    return small_study(
         seeds=1,
         save_policies=True,
-        trainers=trainers,
-        budget=budget,
+        trainers={"stages": {"use": toy("InStages")}},
+        budget={"steps": 8},
         checkpoint_every=1,
         optimization={"batch_size": 4},
     )
-    harness.run(staged, tmp_path / "whole", overrides=["checkpoint_every=0"])
-    assert run_and_die(staged, tmp_path / "killed", "torch.optim:AdamW.step", step, "after")
-    harness.run(staged, tmp_path / "killed")
-    folders = [tmp_path / name for name in ("killed", "whole")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the trainer of several stages, without checkpoints."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    harness.run(staged(), out, overrides=["checkpoint_every=0"])
+    return out
+
+
+@pytest.mark.parametrize("step", [1, 4, 5, 8], ids="in step {}".format)
+def test_a_trainer_of_several_stages_goes_on_in_the_right_one(step, undisturbed, tmp_path):
+    assert run_and_die(staged(), tmp_path / "out", "torch.optim:AdamW.step", step, "after")
+    harness.run(staged(), tmp_path / "out")
+    folders = [tmp_path / "out", undisturbed]
     tables = [harness.load_results(each).drop(columns="seconds") for each in folders]
     pd.testing.assert_frame_equal(*tables)
     for name in ("policy/model.safetensors", "curve.parquet"):

@@ -56,7 +56,14 @@ def test_only_metrics_have_numbers(command, kind):
     assert outcome.err == "error: --numbers: only metrics report numbers: seqmatch list metrics --numbers\n"
 
 
-@pytest.mark.parametrize("arguments", [["metrics"], ["metrics", "--numbers"], ["studies"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["metrics"], marks=pytest.mark.long),
+        ["metrics", "--numbers"],
+        pytest.param(["studies"], marks=pytest.mark.long),
+    ],
+)
 def test_a_narrow_pipe_neither_wraps_nor_truncates(arguments):
     code = "import sys; from harness.cli import main; sys.argv[0] = 'seqmatch'; main()"
     outputs = [

@@ -10,7 +10,6 @@ import harness
 
 MOMENTS = {
     "before the first step": [("torch.optim:AdamW.step", 1, "before")],
-    "in training": [("torch.optim:AdamW.step", 5, "after")],
     "in the second trial": [("torch.optim:AdamW.step", 11, "after")],
     "in sampling roll-outs": [("trainers.replay:ReplayBuffer._sample", 2, "after")],
     "in an evaluation on the way": [("harness.evaluation:generate", 2, "after")],
@@ -54,7 +53,7 @@ def test_a_study_that_is_killed_at_every_rename_one_after_the_other_ends_the_sam
     equal(tmp_path, whole, stateful_study(llama))
 
 
-def test_a_killed_trial_goes_on_from_its_checkpoint_and_not_from_its_start(llama, tmp_path, monkeypatch):
+def test_a_killed_trial_goes_on_from_its_checkpoint_to_the_same_table(llama, whole, tmp_path, monkeypatch):
     import torch
 
     assert run_and_die(stateful_study(llama), tmp_path, "torch.optim:AdamW.step", 5, "after")
@@ -63,3 +62,4 @@ def test_a_killed_trial_goes_on_from_its_checkpoint_and_not_from_its_start(llama
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda *a, **k: (steps.append(1), original(*a, **k))[1])
     harness.run(stateful_study(llama), tmp_path)
     assert len(steps) == 2 + 6
+    equal(tmp_path, whole, stateful_study(llama))

@@ -73,7 +73,7 @@ def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.engine.execute", lambda *_: pytest.fail("a trial was run"))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_run_by_url_is_a_run_in_a_folder(workers, url, there, tmp_path):
     by_url = harness.run(study(), url, workers=workers)
     in_folder = harness.run(study(), tmp_path / "out")
@@ -131,7 +131,6 @@ def test_the_command_prints_the_url_and_is_said_what_is_not_there(url, command, 
 
 
 MOMENTS = {
-    "in training": [(STEP, 5, "after")],
     "twice in training": [(STEP, 3, "before"), (STEP, 2, "after")],
     "before the first checkpoint is pushed": [(PUT, 3, "before")],
     "in writing a checkpoint": [("safetensors.torch:save_file", 2, "half")],
@@ -174,7 +173,9 @@ def test_a_study_that_is_killed_at_every_change_of_the_url_each_time_elsewhere_e
     equal(there, whole, stateful_study(llama))
 
 
-def test_a_killed_trial_goes_on_elsewhere_from_its_checkpoint(llama, url, elsewhere, monkeypatch):
+def test_a_killed_trial_goes_on_elsewhere_from_its_checkpoint_to_the_same_table(
+    llama, whole, url, there, elsewhere, monkeypatch
+):
     import torch
 
     assert run_and_die(stateful_study(llama), url, STEP, 5, "after")
@@ -184,6 +185,7 @@ def test_a_killed_trial_goes_on_elsewhere_from_its_checkpoint(llama, url, elsewh
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda *a, **k: (steps.append(1), original(*a, **k))[1])
     harness.run(stateful_study(llama), url)
     assert len(steps) == 2 + 6
+    equal(there, whole, stateful_study(llama))
 
 
 def test_a_trial_whose_push_is_interrupted_is_absent_there_and_pushed_by_the_next_run(

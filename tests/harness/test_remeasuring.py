@@ -15,6 +15,8 @@ from harness.remeasuring import remeasure
 from harness.store import Store
 from harness.tables import COLUMNS
 
+pytestmark = pytest.mark.xdist_group("remeasuring")
+
 EVERYTHING = ["accuracy", "diversity", "exact", "perplexity", "trajectories", "mauve"]
 KEY = ["trial", "decoder", "metric"]
 
@@ -57,11 +59,16 @@ def own(finished, tmp_path):
     return Path(shutil.copytree(finished, tmp_path / "own"))
 
 
-@pytest.fixture
-def small(tmp_path):
-    out = tmp_path / "small"
+@pytest.fixture(scope="module")
+def small_finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("small")
     harness.run(small_study(), out)
     return out
+
+
+@pytest.fixture
+def small(small_finished, tmp_path):
+    return Path(shutil.copytree(small_finished, tmp_path / "small"))
 
 
 @pytest.mark.parametrize("name", [name for name in EVERYTHING if name != "mauve"])

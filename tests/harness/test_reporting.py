@@ -67,7 +67,7 @@ def check(out):
     return found
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_tensorboard_holds_what_the_results_folder_holds(tmp_path, workers):
     out = tmp_path / "out"
     harness.run(study(), out, workers=workers, report_to=["tensorboard"])

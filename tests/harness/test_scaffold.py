@@ -11,6 +11,8 @@ import pytest
 import harness
 from harness.scaffold import Package, write_package
 
+pytestmark = pytest.mark.xdist_group("scaffold")
+
 ROOT = Path(harness.__file__).parents[1]
 KINDS = ("trainer", "task", "metric")
 PIP = ["-q", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
@@ -96,11 +98,15 @@ def test_the_task_has_distinct_words_and_a_test_set_that_depends_on_its_own_size
 
 
 @pytest.mark.slow
-def test_the_code_is_clean_under_ruff_and_strict_mypy(packages, tmp_path):
+def test_the_code_is_clean_under_ruff(packages, tmp_path):
     rules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
     ours = ["check", "--select", ",".join(rules["select"]), "--ignore", ",".join([*rules["ignore"], "D"])]
     for arguments in (["check"], ours, ["format", "--check"]):
         python(sys.executable, "-m", "ruff", *arguments, *packages.values(), cwd=tmp_path)
+
+
+@pytest.mark.long
+def test_the_code_is_clean_under_strict_mypy(packages, tmp_path):
     # torch and transformers take mypy a minute, and say nothing of these files
     libraries = ", ".join(
         f"'{name}.*'" for name in ("torch", "transformers", "datasets", "tokenizers", "pandas", "numpy", "peft")

@@ -113,14 +113,6 @@ def test_damaged_records_name_the_file_and_what_to_do(tmp_path, content):
             attempt()
 
 
-def test_a_table_that_is_gone_names_the_file_and_what_to_do(tmp_path):
-    harness.run(small_study(), tmp_path)
-    path = next(tmp_path.glob("trials/*/results.parquet"))
-    path.unlink()
-    with pytest.raises(StoreError, match=f"{path} cannot be read .*: delete {path.parent}"):
-        harness.load_results(tmp_path)
-
-
 def test_a_folder_without_a_study_is_no_results_folder(tmp_path):
     with pytest.raises(StoreError, match=f"{tmp_path} is no results folder"):
         harness.load_results(tmp_path)

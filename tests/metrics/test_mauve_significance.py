@@ -11,6 +11,7 @@ from metrics.mauve_inputs import mauve_inputs
 from metrics.mauve_significance import against_reference, between_systems
 
 LEVEL = 0.05
+ROUNDS = pytest.mark.parametrize("rounds", [100, pytest.param(400, marks=pytest.mark.long)])
 
 
 def labelled(reference, clusters=3, **systems):
@@ -33,10 +34,11 @@ def sample(seed, n=60, shift=0.0):
     return np.random.default_rng(seed).normal(shift, 1, size=(n, 6)).astype(np.float32)
 
 
-def test_level_holds_against_the_reference():
+@ROUNDS
+def test_level_holds_against_the_reference(rounds):
     """From features to p, new texts and clusters every time."""
     p_values = []
-    for seed in range(400):
+    for seed in range(rounds):
         inputs = mauve_inputs({"a": sample([seed, 0])}, sample([seed, 1]), clusterings=2, seed=seed)
         p_values.append(against_reference(joint_clustering(inputs), "a", permutations=99, seed=seed).p_value)
     assert_holds_level(p_values)
@@ -48,9 +50,10 @@ def paired(seed, shift=0.0):
     return {"a": prompts + sample([seed, 0], shift=shift), "b": prompts + sample([seed, 1])}, sample([seed, 2])
 
 
-def test_level_holds_between_systems():
+@ROUNDS
+def test_level_holds_between_systems(rounds):
     p_values = []
-    for seed in range(400):
+    for seed in range(rounds):
         inputs = mauve_inputs(*paired(seed), clusterings=2, seed=seed)
         p_values.append(between_systems(joint_clustering(inputs), "a", "b", permutations=99, seed=seed).p_value)
     assert_holds_level(p_values)

@@ -28,17 +28,19 @@ def three_letters(spec: ModelSpec) -> Policy:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("count", [20_000, pytest.param(200_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("decoder", "max_actions"),
     [(Decoder(), 60), (Decoder(), 5), (Decoder(backspace_bias=3.0, temperature=0.9, min_p=0.01), 8)],
 )
-def test_final_texts_follow_the_exact_distribution(three_letters: Policy, decoder: Decoder, max_actions: int) -> None:
+def test_final_texts_follow_the_exact_distribution(
+    three_letters: Policy, decoder: Decoder, max_actions: int, count: int
+) -> None:
     strings = tuple(word for length in range(DEPTH) for word in product(range(3), repeat=length))
     language = TabularLanguage(("a", "b", "c"), DEPTH - 1, strings, np.full(len(strings), 1 / len(strings)))
     exact = final_text_distribution(
         three_letters, language, decoder=decoder, max_new_tokens=DEPTH, max_actions=max_actions
     )
-    count = 200_000
     table = three_letters.generate([""] * count, decoder, 0, DEPTH, max_actions, batch_size=2000)
     written = Counter(table["completion"][table["finish"] == "eos"])
     observed = np.array([written["".join("abc"[letter] for letter in word)] for word in language.strings])

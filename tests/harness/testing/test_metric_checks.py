@@ -112,6 +112,8 @@ BROKEN = [
     Broken("joint:AnyRows", "systems_with_other_rows_are_an_error", "the rows of one turned round are compared"),
     Broken("WantsPrompts", "a_study_with_it_finishes", "the trial failed: .*MetricError: the prompts are empty"),
 ]
+LONG = {"around:Connects", "around:NeedsNoModule", "around:Unnamed"}
+"""Each starts a process, as another one does that fails the same check."""
 
 
 def address(plugin: str) -> str:
@@ -126,7 +128,13 @@ def _folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
 
 
-@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.plugin)
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(broken, id=broken.plugin, marks=[pytest.mark.long] if broken.plugin in LONG else [])
+        for broken in BROKEN
+    ],
+)
 def test_a_broken_metric_fails_the_check_of_its_fault_alone(broken):
     found = failed(outcomes("metric", address(broken.plugin), broken.check))
     assert re.search(broken.message, found[broken.check])
@@ -176,5 +184,6 @@ def test_built_in_metrics_conform(name, settings, llama):
     assert report.passed, "\n".join([report.summary, *(outcome.reason for outcome in report.outcomes)])
 
 
+@pytest.mark.xdist_group("TestAccuracy")
 class TestAccuracy(MetricTests):
     subject = "accuracy"

@@ -182,6 +182,10 @@ BROKEN = [
 
 
 CONFORMING = ("Own", "ShorterHalf")
+QUICK = {check.name for check in TRAINER.checks(Tier.QUICK)} - COSTLY
+FILES = {check.name: check.function.__module__ for check in TRAINER.checks()}
+TRIED_BY_ALL = {f"{FITS}:DrawsAnew", f"{LOSSES}:MeansOverRows", f"{LOOPS}:DropsLast"}
+"""Of each file the trainer that ``make test`` tries with all quick checks; ``make test-all`` does so with every one."""
 
 
 @pytest.fixture(autouse=True)
@@ -195,13 +199,28 @@ def outcomes(trainer: str, names: set[str]) -> dict[str, Outcome]:
     return {check.name: run_check(check, lambda: TrainerSubject(plugin)) for check in checks}
 
 
-@pytest.mark.parametrize("case", BROKEN, ids=[case.trainer.partition(":")[2] for case in BROKEN])
-def test_a_trainer_that_breaks_one_promise_fails_its_check_and_no_other(case: Broken) -> None:
-    quick = {check.name for check in TRAINER.checks(Tier.QUICK)} - COSTLY
-    found = outcomes(case.name, {case.check, *quick} if case.check in quick else {case.check})
+def fails_alone(case: Broken, others: set[str]) -> None:
+    found = outcomes(case.name, {case.check, *others} if case.check in QUICK else {case.check})
     failed = {name for name, outcome in found.items() if outcome.status is Status.FAILED}
     assert failed == {case.check} | case.also, {name: found[name].reason for name in failed}
     assert re.search(case.seen, found[case.check].reason)
+
+
+def cases(long: set[Broken]) -> list[object]:
+    return [
+        pytest.param(case, id=case.trainer.partition(":")[2], marks=[pytest.mark.long] if case in long else [])
+        for case in BROKEN
+    ]
+
+
+@pytest.mark.parametrize("case", cases(long=set()))
+def test_a_trainer_that_breaks_one_promise_fails_its_check_and_none_of_the_same_file(case: Broken) -> None:
+    fails_alone(case, case.also | {name for name in QUICK if FILES[name] == FILES[case.check]})
+
+
+@pytest.mark.parametrize("case", cases(long={case for case in BROKEN if case.trainer not in TRIED_BY_ALL}))
+def test_a_trainer_that_breaks_one_promise_fails_its_check_and_no_other(case: Broken) -> None:
+    fails_alone(case, QUICK)
 
 
 def test_every_check_is_broken_by_a_trainer_and_every_broken_trainer_is_tried() -> None:
@@ -228,7 +247,7 @@ def test_trainers_of_the_house_and_others_conform(name: str) -> None:
         assert report.ran == report.minimum, "the minimum is what no trainer may skip"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_that_is_checked_of_a_trainer_holds_for_the_most_intricate_one() -> None:
     report = run_checks("trainer", "sequence_match_backspace", tier=Tier.FULL)
     assert not [(outcome.check, outcome.reason) for outcome in report.outcomes if outcome.status is Status.FAILED]
