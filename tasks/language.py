@@ -159,12 +159,13 @@ class LanguageTask(Task):
         return lambda completion, _, ended: completion in (strings if ended else beginnings)
 
     def corpus(self) -> Iterator[str]:
-        """Yield the training strings.
+        """Yield the symbols, which may be too rare to be in the training strings, and these.
 
         Raises:
             TaskError: if the language cannot be built.
         """
-        return iter(self._texts("train"))
+        yield from self.language.alphabet
+        yield from self._texts("train")
 
     def examples(self, split: Split, tokenizer: Tokenizer) -> Dataset:
         """Return the examples of a split; the tokenizer has no influence on them.

@@ -198,15 +198,17 @@ def published(folder: Path) -> pd.DataFrame:
     """The long table of a publication; what is measured jointly there takes the place of what each trial measured.
 
     Raises:
-        NotMadeError: if it does not have the seeds of its study, or versions of the code that differ have run it.
+        NotMadeError: if it does not have the seeds of its study, or versions of the code that differ have run a task.
     """
     study, _ = load_study(f"reference_{folder.name}")
     trials = json.loads((folder / "provenance.json").read_text()).values()
-    if len({trial["source"] for trial in trials}) > 1:
-        raise NotMadeError(f"{folder.name} was run by several versions of the code")
+    sources = {trial["identity"]: trial["source"] for trial in trials}
     table, joint = read_results(folder / "results.parquet", "reference"), folder / f"measured-{JOINT}.parquet"
     together = [read_results(joint, "reference")] if joint.exists() else []
     jointly = [each[each["metric"] == JOINT] for each in together]
+    for task, rows in table.groupby("task"):
+        if len(set(map(sources.get, rows["trial"]))) > 1:
+            raise NotMadeError(f"{folder.name}: several versions of the code have run task {task}")
     if set(table["seed"]) != set(study.chosen_seeds):
         raise NotMadeError(f"{folder.name} does not have the {len(study.chosen_seeds)} seeds of its study")
     return pd.concat([table[table["metric"] != JOINT], *jointly], ignore_index=True)

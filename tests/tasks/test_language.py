@@ -11,6 +11,7 @@ from scipy.stats import chisquare, entropy
 from tasks.automaton import Automaton, Edge
 from tasks.base import TaskError
 from tasks.language import Language, LanguageTask
+from trainers.tokenizer import train_bpe
 
 AUTOMATA = st.tuples(st.integers(1, 3), st.integers(2, 4), st.integers(1, 3), st.integers(0, 2**31)).filter(
     lambda t: t[2] <= t[0]
@@ -96,6 +97,14 @@ def test_language_is_a_small_share_of_all_strings(seed):
     assert 1 < entropy(language.probabilities) < np.log(len(language.strings))
 
 
+def test_a_symbol_that_is_too_rare_to_be_drawn_is_in_the_corpus():
+    task = LanguageTask(seed=2)
+    assert "b" in task.language.alphabet
+    assert "b" not in "".join(task.examples("train", None)["completion"])
+    tokenizer = train_bpe(task.corpus(), 0, "seen")
+    assert all(len(tokenizer.encode(symbol, add_special_tokens=False)) == 1 for symbol in task.language.alphabet)
+
+
 def test_examples_are_drawn_from_the_language():
     task = LanguageTask(train=400, validation=50, test=60)
     texts = {task.language.text(string) for string in task.language.strings}
@@ -109,7 +118,7 @@ def test_examples_are_drawn_from_the_language():
         drawn[split] = examples["completion"][:]
     assert drawn["train"][:50] != drawn["validation"]
     assert drawn["train"][:60] != drawn["test"]
-    assert list(task.corpus()) == drawn["train"]
+    assert list(task.corpus()) == [*task.language.alphabet, *drawn["train"]]
     assert task.examples("train", None)["completion"][:] == drawn["train"]
     assert LanguageTask(train=400).examples("train", None)["completion"][:] == drawn["train"]
 
