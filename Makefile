@@ -49,7 +49,7 @@ reference: setup
 	$(BIN)/python results/reference/contrasts.py
 
 # The project's own quality, in five minutes: a part of a reference study is trained anew and held against what is published. A
-# margin of 75 % lets through what another kind of processor makes of the same code, and not a divergence twice as large.
+# margin of 40 % lets through what other rounding makes of the same code (sums in another order: bounds of 5 to 17 %).
 GATED := --task base --trainer mle --trainer cloning --trainer match_backspace
 GATE_SEEDS := 200 201 202 203 204 205 206 207 208 209
 empty :=
@@ -59,7 +59,7 @@ gate: setup
 	$(BIN)/seqmatch run reference_regimes $(GATED) --out results/gate --workers $(WORKERS) \
 	  --set 'seeds=[$(subst $(empty) $(empty),$(comma),$(GATE_SEEDS))]'
 	$(BIN)/seqmatch gate results/gate --baseline results/reference/regimes $(GATED) $(addprefix --seed ,$(GATE_SEEDS)) \
-	  --margin kl_forward=75% --margin invalid_mass=75%
+	  --margin kl_forward=40% --margin invalid_mass=40%
 
 # The page of all keys, and pictures of the pages, from results/quick and results/reference.
 docs: setup
