@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,12 +50,15 @@ def measure(
         MetricError: if a number is NaN or undeclared, a curve is malformed (see ``harness.series``), or whatever else
             the metrics raise.
     """
+    from trainers.modes import evaluation_mode
+
     context = metric_context(trial, prepared, policy, decoder)
     rows, points = [], [] if series is None else series
     for name, metric in metrics.items():
         reporter.phase(f"metric {name}")
         plotting = replace(context, series=collector(name, metric, points))
-        rows += value_rows(name, metric, metric.compute(generations, plotting))
+        with evaluation_mode(policy.model) if policy else nullcontext():
+            rows += value_rows(name, metric, metric.compute(generations, plotting))
     return rows
 
 

@@ -92,10 +92,12 @@ def test_what_won_is_what_the_study_has(tune: ModuleType, task: str) -> None:
     chosen = dict[str, Any]()
     for trainer, rows in found.groupby("trainer"):
         assert set(rows["metric"]) == {metric}
-        assert sorted(rows["number"]) == list(range(len(drawn)))
+        assert sorted(rows["number"]) == list(range(len(rows)))
         for row in rows.to_dict("records"):
             assert json.loads(row["settings"]) == tune.settings(trainer, drawn[row["number"]])
             assert row["min"] <= row["mean"] <= row["max"] or math.isnan(row["mean"])
+        if len(rows) < len(drawn):
+            continue  # its tuning is not over, and chooses nothing yet
         best = rows.loc[rows["mean"].idxmax() if higher else rows["mean"].idxmin()]
         chosen[str(trainer)] = json.loads(best["settings"])
     assert study.tasks[task].get("trainers", {}) == chosen

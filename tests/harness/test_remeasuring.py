@@ -123,7 +123,7 @@ def test_settings_are_those_of_the_study_unless_they_are_overridden(own):
 def test_a_metric_of_a_file_and_an_alias_of_the_study_are_names_too(tmp_path):
     tasks = {"letters": {"use": toy("Letters"), "metrics": {"mine": {"use": toy("Threads")}}}}
     harness.run(small_study(tasks=tasks, threads=2), tmp_path)
-    for name, file in (("mine", "mine"), (toy("Threads"), "Threads")):
+    for name, file in (("mine", "mine"), (toy("Threads"), "toys-Threads")):
         found = remeasure(tmp_path, name)
         table = found.table
         assert found.path.name == f"measured-{file}.parquet"
@@ -234,11 +234,11 @@ def test_what_cannot_be_measured_is_one_message_and_nothing_is_written(small, co
 def test_a_number_that_is_none_names_the_trial_and_the_old_table_stays(small, command):
     name = toy("Threads")
     assert command("measure", small, "--metric", name).code == 0
-    old = (small / "measured-Threads.parquet").read_bytes()
+    old = (small / "measured-toys-Threads.parquet").read_bytes()
     outcome = command("measure", small, "--metric", name, "--set", 'fault="nan"')
     assert outcome.code == 2
     assert f"error: {Store(small).specified()[0].label}: metric {name!r}" in outcome.err
-    assert (small / "measured-Threads.parquet").read_bytes() == old
+    assert (small / "measured-toys-Threads.parquet").read_bytes() == old
 
 
 def test_a_write_that_fails_is_an_error_and_leaves_the_old_table(small, command, monkeypatch):
