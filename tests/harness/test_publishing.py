@@ -30,7 +30,7 @@ def published(tmp_path: Path) -> tuple[Path, Path]:
 def test_it_holds_the_tables_the_study_the_provenance_and_the_page(published: tuple[Path, Path]) -> None:
     run, to = published
     names = ["evaluations.parquet", "leaderboard.html", "leaderboard.md", "provenance.json"]
-    names += ["results.csv", "results.parquet", "study.json", "verdicts.csv"]
+    names += ["results.csv.gz", "results.parquet", "study.json", "verdicts.csv"]
     assert [path.name for path in sorted(to.iterdir())] == names
     provenance = json.loads((to / "provenance.json").read_text())
     assert list(provenance) == [entry["label"] for entry in Store(run).study()["trials"]]
@@ -44,7 +44,7 @@ def test_it_is_read_like_the_run(published: tuple[Path, Path]) -> None:
     run, to = published
     pd.testing.assert_frame_equal(harness.load_results(to), harness.load_results(run))
     pd.testing.assert_frame_equal(Store(to).evaluations(), Store(run).evaluations())
-    pd.testing.assert_frame_equal(pd.read_csv(to / "results.csv"), pd.read_csv(run / "results.csv"))
+    pd.testing.assert_frame_equal(pd.read_csv(to / "results.csv.gz"), pd.read_csv(run / "results.csv"))
     assert Store(to).timings() == Store(run).timings()
     pd.testing.assert_frame_equal(judge(to).comparison, judge(run).comparison)
     verdicts = read_tables(Store(run)).verdicts
