@@ -33,7 +33,7 @@ lint: setup
 
 # The project's own results: see results/reference/README.md. Finished trials are not run again. The last is a night without
 # a GPU: make reference REFERENCE="main flops noise regimes grid" leaves it out.
-REFERENCE := main flops noise regimes grid smollm2
+REFERENCE := main flops noise regimes grid few smollm2
 # Clustered together are those that are contrasted: what nobody asks about would take clusters away from them.
 JOINTLY := --decoder ancestral --decoder nucleus --trainer mle --trainer unlikelihood --trainer behavioral_cloning \
   --trainer sequence_match --trainer sequence_match_backspace

@@ -22,7 +22,7 @@ from harness.study import load_study
 from harness.trial import Trial
 
 HERE = Path(__file__).parents[1] / "results" / "reference"
-TASKS = ("language", "arithmetic", "text")
+TASKS = ("language", "arithmetic", "text", "few")
 
 
 def script(name: str) -> ModuleType:
@@ -48,12 +48,12 @@ def tries(tune: ModuleType, task: str) -> list[Trial]:
 @pytest.mark.parametrize("task", TASKS)
 def test_every_trainer_has_as_many_tries_on_data_that_is_not_judged_later(tune: ModuleType, task: str) -> None:
     trials = tries(tune, task)
-    reference = [trial for trial in plan("reference_main").trials if trial.task.name == task]
+    reference = [trial for trial in plan(tune.STUDIES[task]).trials if trial.task.name == task]
     assert len(trials) == len(tune.OWN) * len(tune.points(task)) * len(tune.SEEDS[task])
     assert {trial.trainer.use for trial in trials} == {trial.trainer.name for trial in reference} - {"pretrained"}
     assert not {trial.seed for trial in trials} & {trial.seed for trial in reference}
     assert {trial.split for trial in trials} == {"validation"}
-    assert (trials[0].task.settings["seed"] == reference[0].task.settings["seed"]) == (task != "language")
+    assert (trials[0].task.settings["seed"] == reference[0].task.settings["seed"]) == (task not in ("language", "few"))
     assert {json.dumps(trial.model) for trial in trials} == {json.dumps(trial.model) for trial in reference}
     assert {json.dumps(trial.budget) for trial in trials} == {json.dumps(trial.budget) for trial in reference}
 
@@ -88,7 +88,7 @@ def test_what_won_is_what_the_study_has(tune: ModuleType, task: str) -> None:
     found = tune.recorded(task)
     metric, higher = tune.OBJECTIVES[task]
     drawn = tune.points(task)
-    study, _ = load_study("reference_main")
+    study, _ = load_study(tune.STUDIES[task])
     chosen = dict[str, Any]()
     for trainer, rows in found.groupby("trainer"):
         assert set(rows["metric"]) == {metric}
@@ -135,9 +135,9 @@ def test_the_other_studies_vary_what_was_tuned(name: str, task: str) -> None:
 
 
 def test_no_two_studies_share_a_seed_but_those_that_are_contrasted() -> None:
-    seeds = [set(load_study(f"reference_{name}")[0].chosen_seeds) for name in ("main", "noise", "regimes", "grid")]
-    smollm2 = set(load_study("reference_smollm2")[0].chosen_seeds)
-    assert sum(map(len, [*seeds, smollm2])) == len(set.union(*seeds, smollm2))
+    names = ("main", "noise", "regimes", "grid", "few", "smollm2")
+    seeds = [set(load_study(f"reference_{name}")[0].chosen_seeds) for name in names]
+    assert sum(map(len, seeds)) == len(set.union(*seeds))
 
 
 @pytest.fixture(scope="module")

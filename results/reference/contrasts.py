@@ -32,6 +32,7 @@ MARGINS = {"kl_forward": ("ratio", 1.25), "accuracy": ("difference", 0.05), "mau
 JOINT = "mauve"
 """The number that depends on what it is measured with: all policies of a task and seed are clustered together."""
 BACKSPACE, MATCH, CLONING = "sequence_match_backspace", "sequence_match", "behavioral_cloning"
+METHODS = ((BACKSPACE, "mle"), (BACKSPACE, CLONING), (MATCH, "mle"), (CLONING, "mle"), ("unlikelihood", "mle"))
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,7 @@ class NotMadeError(Exception):
 def families() -> Iterator[Family]:
     """All contrasts, by study, question and task."""
     for task, metric in DECIDES.items():
-        methods = [(BACKSPACE, "mle"), (BACKSPACE, CLONING), (MATCH, "mle"), (CLONING, "mle"), ("unlikelihood", "mle")]
-        pairs = [(Side(one), Side(other)) for one, other in methods]
-        if task != "text":
-            pairs += [(Side(trainer), Side(trainer, "no_erasing")) for trainer in (BACKSPACE, CLONING)]
-        yield Family("main", "methods", task, metric, tuple(pairs))
+        yield Family("main", "methods", task, metric, methods(erasing=task != "text"))
         if task != "text":
             longer = [(BACKSPACE, "mle"), (BACKSPACE, CLONING), (MATCH, "mle")]
             equal = tuple((Side(one), Side(other, study="flops")) for one, other in longer)
@@ -93,6 +90,7 @@ def families() -> Iterator[Family]:
         pairs += [(Side(f"match_backspace{kind}"), Side(f"cloning{kind}")) for kind in ("", "_policy")]
         pairs += [(Side(one), Side(one, "no_erasing")) for one in ("match_backspace", "cloning")]
         yield Family("regimes", "regimes", task, "kl_forward", tuple(pairs))
+    yield Family("few", "methods", "few", "kl_forward", methods(erasing=True))
     variants = (
         "behavioral_cloning alpha_16th alpha_4th alpha_4_times noise_4_times noise_on_rollouts half_value_weight "
         "levels_logits refresh_5 refresh_once from_the_start late no_cloning_left "
@@ -103,6 +101,14 @@ def families() -> Iterator[Family]:
     real = [(MATCH, "mle"), (CLONING, "mle"), (BACKSPACE, "mle"), (BACKSPACE, CLONING), ("mle", "pretrained")]
     pairs = [(Side(one), Side(other)) for one, other in real]
     yield Family("smollm2", "methods", "text", "mauve", tuple(pairs), ("difference", 0.03))
+
+
+def methods(erasing: bool) -> tuple[tuple[Side, Side], ...]:
+    """The methods against each other; where ``erasing`` counts, also those that may against themselves without it."""
+    pairs = [(Side(one), Side(other)) for one, other in METHODS]
+    if erasing:
+        pairs += [(Side(trainer), Side(trainer, "no_erasing")) for trainer in (BACKSPACE, CLONING)]
+    return tuple(pairs)
 
 
 def judged(family: Family, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

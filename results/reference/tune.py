@@ -1,11 +1,11 @@
 """Choose the settings of the reference study: as many tries for every trainer, judged on validation.
 
-    python results/reference/tune.py [--tasks language arithmetic text] [--workers 2]
+    python results/reference/tune.py [--tasks language arithmetic text few] [--workers 2]
 
 A try is a point drawn for all trainers of a task alike: learning rate and weight decay, and what each method has beside
 them, so that methods that share a setting share its values. Every try is run under seeds that the reference
-study does not use. What is judged is never what the reference study is judged on: validation examples, and for
-``language``, whose numbers are exact, another language. The best mean wins.
+studies do not use. What is judged is never what they are judged on: validation examples, and for ``language`` and
+``few``, whose numbers are exact, another language. The best mean wins.
 
 Trainers are tried one after the other, with results in results/tuning-TASK-TRAINER, and running it again goes on. Every
 try is in ``tries-TASK.csv`` beside this file, the best of a trainer first, and is not run again. The winners are in the
@@ -32,23 +32,28 @@ from harness.study import Evaluation, Study, load_study
 
 HERE = Path(__file__).parent
 TRIES = 8
-SEEDS = {"language": (1000, 1001, 1002, 1003), "arithmetic": (1000, 1001), "text": (1000, 1001)}
-OBJECTIVES = {"language": ("kl_forward", False), "arithmetic": ("accuracy", True), "text": ("mauve", True)}
+EXACT = ("kl_forward", False)
+OBJECTIVES = {"arithmetic": ("accuracy", True), "language": EXACT, "text": ("mauve", True), "few": EXACT}
 """The number that decides, and whether more of it is better."""
+STUDIES = {**dict.fromkeys(OBJECTIVES, "reference_main"), "few": "reference_few"}
+SEEDS = {task: (1000, 1001, 1002, 1003) if found == EXACT else (1000, 1001) for task, found in OBJECTIVES.items()}
 KINDS = {
     "language": ("uniform", "unigram", "policy"),
     "arithmetic": ("uniform", "task", "policy"),
     "text": ("uniform", "unigram", "policy"),
+    "few": ("uniform", "unigram", "policy"),
 }
 LEVELS = ("logits", "head")
 LEARNING_RATES = {
     "language": [(4e-3, 2e-2)],
     "arithmetic": [(2e-3, 2e-2), (4e-4, 4e-3)],
     "text": [(1e-3, 1e-2)],
+    "few": [(1e-3, 2e-2)],
 }
 """Ranges of ``TRIES`` points each. A second one is around what was best in the first, or beyond its edge."""
-NOISE = {"language": (0.01, 0.3), "arithmetic": (0.01, 0.3), "text": (0.001, 0.3)}
-RANGES = {"weight_decay": (0.01, 0.5), "unlikelihood": (0.01, 1.0), "alpha": (0.002, 0.4)}
+NOISE = {**dict.fromkeys(OBJECTIVES, (0.01, 0.3)), "text": (0.001, 0.3)}
+WEIGHT_DECAY = {**dict.fromkeys(OBJECTIVES, (0.01, 0.5)), "few": (0.01, 5.0)}
+RANGES = {"unlikelihood": (0.01, 1.0), "alpha": (0.002, 0.4)}
 OWN = {
     "mle": (),
     "unlikelihood": ("unlikelihood",),
@@ -61,14 +66,14 @@ OWN = {
 
 def points(task: str) -> list[dict[str, Any]]:
     """The points of a task, spread evenly (Sobol): ranges are logarithmic, choices equally likely."""
-    sobol = qmc.Sobol(len(RANGES) + 4, seed=sorted(OBJECTIVES).index(task))
+    sobol = qmc.Sobol(len(RANGES) + 5, seed=list(OBJECTIVES).index(task))
     return [_point(task, rates, row) for rates in LEARNING_RATES[task] for row in sobol.random(TRIES)]
 
 
 def _point(task: str, rates: tuple[float, float], row: NDArray[np.float64]) -> dict[str, Any]:
     rate, decay, unlikelihood, noise, alpha, kind, levels = row.tolist()
-    drawn = {"learning_rate": (rate, rates), "noise": (noise, NOISE[task])}
-    drawn |= {name: (share, RANGES[name]) for name, share in zip(RANGES, (decay, unlikelihood, alpha), strict=True)}
+    drawn = {"learning_rate": (rate, rates), "weight_decay": (decay, WEIGHT_DECAY[task]), "noise": (noise, NOISE[task])}
+    drawn |= {name: (share, RANGES[name]) for name, share in zip(RANGES, (unlikelihood, alpha), strict=True)}
     return {
         **{name: float(f"{low * (high / low) ** share:.2g}") for name, (share, (low, high)) in drawn.items()},
         "noise_kind": KINDS[task][int(kind * len(KINDS[task]))],
@@ -90,9 +95,9 @@ def recorded(task: str) -> pd.DataFrame:
 
 def study_of(task: str, trainer: str, numbers: Iterable[int]) -> Study:
     """The study that tries out some points of a trainer on one task, sized and measured as the reference study is."""
-    reference, _ = load_study("reference_main")
+    reference, _ = load_study(STUDIES[task])
     table = {name: value for name, value in reference.tasks[task].items() if name != "trainers"}
-    changes = {"language": {"seed": 1}, "text": {"validation": 256}}.get(task, {})
+    changes = {"seed": 1} if OBJECTIVES[task] == EXACT else {"validation": 256} if task == "text" else {}
     drawn, plain = points(task), {**reference.trainers[trainer], "use": trainer}
     return replace(
         reference,
