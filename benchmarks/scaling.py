@@ -29,6 +29,7 @@ from trainers.mle import MaximumLikelihood
 from trainers.models import FreshModel, ModelSpec, build_policy, tokenizer_for
 from trainers.policy import Policy
 from trainers.replay import ReplayBuffer
+from trainers.rollouts import Rollouts
 
 Measured = tuple[float, float]
 """Processor seconds, and bytes."""
@@ -84,7 +85,7 @@ def step(trained: Policy, length: int) -> Callable[[], Measured]:
 def buffer(size: int) -> Callable[[], Measured]:
     """200 draws of 32 roll-outs from a full buffer; nothing is sampled."""
     context = Context(seeds={"rollout": 0})
-    full = ReplayBuffer([(1,)], context, first_step=0, batch=32, capacity=size, refresh_every=10**9, refresh=1)
+    full = ReplayBuffer([(1,)], context, Rollouts(batch=32, refresh=1, capacity=size, refresh_every=10**9))
     full.kept.extend(Trajectory((1,), (2,) * 64, False, (True,) * 64) for _ in range(size))
     untouched = policy(0)
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainers.batches import Batch, Trajectory
+    from trainers.noise import Noise
     from trainers.policy import Policy
+    from trainers.rollouts import Rollouts
 
     Preparation = Callable[[list[Trajectory], int], list[Trajectory]]
 
@@ -224,10 +226,10 @@ class Trainer:
 
     Life cycle: the harness builds the trainer from a study's settings, loads a policy whose action
     space has ``<bksp>`` exactly if ``backspace`` is set, and calls ``fit`` once. A plug-in overrides
-    ``loss`` (and ``prepare``, if it changes the data) and inherits the shared loop, or overrides ``fit``
-    and owns training: then it advances ``context.meter`` itself, and is measured before the end only if it calls
-    ``context.evaluate`` after its optimiser steps. A trainer keeps no state on itself: one instance may fit
-    many policies.
+    ``loss`` (``prepare``, if it changes the data; ``rollouts``, if it learns from the policy's own text) and
+    inherits the shared loop, or overrides ``fit`` and owns training: then it advances ``context.meter`` itself,
+    and is measured before the end only if it calls ``context.evaluate`` after its optimiser steps. A trainer keeps
+    no state on itself: one instance may fit many policies.
     """
 
     backspace: ClassVar[bool] = False
@@ -241,7 +243,7 @@ class Trainer:
 
         Args:
             policy: the policy being trained, in training mode.
-            batch: laid-out trajectories of the data, and of the replay buffer where there is one.
+            batch: laid-out trajectories of the data, and of the policy itself where ``rollouts`` asks for them.
         """
         del policy, batch
         raise TrainerError(f"{type(self).__name__} overrides neither loss() nor fit()")
@@ -260,6 +262,32 @@ class Trainer:
         del expert, policy, context
         return _unchanged
 
+    def rollouts(self, optimization: Optimization, steps: int) -> Rollouts | None:
+        """Say when the policy's own trajectories are sampled to learn from, as ``batch.rollouts``; None: never.
+
+        Args:
+            optimization: settings of the shared loop.
+            steps: optimiser steps of the budget.
+        """
+        del optimization, steps
+        return None
+
+    def rollout_noise(self, expert: list[Trajectory], policy: Policy, context: Context) -> Noise | None:
+        """The noise that acts on them as on the data, if any; arguments as in ``prepare``."""
+        del expert, policy, context
+        return None
+
+    @contextmanager
+    def learner(self, policy: Policy, examples: Dataset) -> Iterator[Trainer]:
+        """Make what the policy has only while it learns (a further head, say); yields what then trains it.
+
+        Args:
+            policy: the policy about to be trained.
+            examples: as in ``fit``; a variant of the trainer may suit them better.
+        """
+        del policy, examples
+        yield self
+
     def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
         """Train ``policy`` on ``examples`` within ``budget`` and return it.
 
@@ -274,4 +302,5 @@ class Trainer:
         """
         from trainers.loop import train
 
-        return train(self, policy, examples, budget, context)
+        with self.learner(policy, examples) as learner:
+            return train(learner, policy, examples, budget, context)

@@ -49,9 +49,8 @@ def trajectories_of(examples: Dataset, policy: Policy) -> list[Trajectory]:
         TrainerError: if a completion spells out a token that no text may have (``<bksp>``, the end, padding).
     """
     space, text = policy.actions, frozenset(policy.actions.appendable)
-    finished: Sequence[bool] = examples["finished"] if "finished" in examples.column_names else [True] * len(examples)
     found = list[Trajectory]()
-    for prompt, completion, ends in zip(examples["prompt"], examples["completion"], finished, strict=True):
+    for prompt, completion, ends in zip(examples["prompt"], examples["completion"], finished(examples), strict=True):
         tokens = policy.encode(completion)
         if not text.issuperset(tokens):
             wrong = policy.tokenizer.convert_ids_to_tokens(next(token for token in tokens if token not in text))
@@ -61,6 +60,12 @@ def trajectories_of(examples: Dataset, policy: Policy) -> list[Trajectory]:
             )
         actions = actions_of(tokens, space, ends)
         found.append(Trajectory(tuple(policy.prompt_ids(prompt)), actions, ends, (True,) * len(actions)))
+    return found
+
+
+def finished(examples: Dataset) -> Sequence[bool]:
+    """Whether the text of each example ends there, and is not cut: its column ``finished``, which may be absent."""
+    found: Sequence[bool] = examples["finished"] if "finished" in examples.column_names else [True] * len(examples)
     return found
 
 

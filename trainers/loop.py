@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,7 +14,8 @@ from trainers.batches import Batch, Trajectory, collate, trajectories_of
 from trainers.checkpoints import Checkpoints
 from trainers.order import index_batches
 from trainers.processes import Processes, add
-from trainers.training_state import Stateful, TrainingState
+from trainers.replay import ReplayBuffer
+from trainers.training_state import TrainingState
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,21 +23,7 @@ if TYPE_CHECKING:
     from trainers.policy import Policy
 
 
-class RolloutSource(Stateful, Protocol):
-    """Where the model's own trajectories come from."""
-
-    def draw(self, policy: Policy, step: int) -> list[Trajectory]:
-        """The roll-outs of one optimiser step; none while the trainer does not want any."""
-
-
-def train(
-    trainer: Trainer,
-    policy: Policy,
-    examples: Dataset,
-    budget: Budget,
-    context: Context,
-    rollouts: RolloutSource | None = None,
-) -> Policy:
+def train(trainer: Trainer, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
     """Minimise ``trainer.loss`` with AdamW, linear warm-up, cosine decay and clipped gradients.
 
     Losses are summed over action steps; gradients of all micro-batches are added up and divided by the
@@ -45,12 +32,11 @@ def train(
     step, and all hold the same weights at any time; the clock of the first decides when training ends.
 
     Args:
-        trainer: supplies ``loss`` and ``prepare``.
+        trainer: supplies ``loss``, ``prepare`` and ``rollouts``.
         policy: trained in place.
         examples: columns ``prompt``, ``completion``, ``finished``.
         budget: the first limit reached ends training; the schedule is laid out over ``budget.steps``.
         context: seeds, settings and clocks.
-        rollouts: source of the model's own trajectories.
 
     Returns:
         The policy.
@@ -74,7 +60,9 @@ def train(
     expert = trajectories_of(examples, policy)
     if not expert:
         raise TrainerError("there are no training examples")
-    prepare = trainer.prepare(expert, policy, context)
+    prepare, wanted = trainer.prepare(expert, policy, context), trainer.rollouts(settings, budget.steps)
+    prompts = [trajectory.prompt for trajectory in expert]
+    buffer = ReplayBuffer(prompts, context, wanted, trainer.rollout_noise(expert, policy, context)) if wanted else None
     # The precision is global to the process in accelerate, and would stick from the first training on.
     AcceleratorState._reset_state()
     # A batch is split over the processes, so that one optimiser step is one step of the schedule.
@@ -89,7 +77,7 @@ def train(
     policy.model.train()
     meter.parameters = policy.parameters
     unwrapped = accelerator.unwrap_model(policy.model)
-    state = TrainingState(unwrapped, optimizer, schedule, accelerator.scaler, meter, rollouts)
+    state = TrainingState(unwrapped, optimizer, schedule, accelerator.scaler, meter, buffer)
     order = enumerate(index_batches(len(expert), settings.batch_size, context.seeds["order"]))
     with torch.random.fork_rng():
         torch.manual_seed(context.seeds["dropout"])
@@ -108,7 +96,7 @@ def train(
                     f"at step {step} prepare() leaves {len(data)} trajectories for {processes.size} processes"
                 )
             parts = min(settings.accumulation, len(data) // processes.size) * processes.size
-            own = rollouts.draw(policy, step) if rollouts else []
+            own = buffer.draw(policy, step) if buffer else []
             steps, sums = 0, dict[str, float]()
             for batch in _micro_batches(policy, data, own, parts, step, budget.steps, processes):
                 loss = trainer.loss(policy, batch)

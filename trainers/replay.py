@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainers.base import Context
     from trainers.noise import Noise
     from trainers.policy import Policy
+    from trainers.rollouts import Rollouts
 
 
 class ReplayBuffer:
@@ -31,13 +32,7 @@ class ReplayBuffer:
         self,
         prompts: Sequence[tuple[int, ...]],
         context: Context,
-        *,
-        first_step: int,
-        batch: int,
-        capacity: int,
-        refresh_every: int,
-        refresh: int,
-        temperature: float = 1.0,
+        rollouts: Rollouts,
         noise: Noise | None = None,
     ) -> None:
         """Make an empty buffer.
@@ -45,28 +40,21 @@ class ReplayBuffer:
         Args:
             prompts: start states, token ids.
             context: bounds of a walk, the ``rollout`` seed, and the clocks.
-            first_step: optimiser step from which roll-outs are wanted.
-            batch: trajectories returned per optimiser step.
-            capacity: trajectories kept; the oldest go first.
-            refresh_every: optimiser steps between refreshes.
-            refresh: trajectories sampled at a refresh.
-            temperature: at which they are sampled.
+            rollouts: when they are sampled, and how many.
             noise: acts on them as on the data; None: nothing does.
         """
-        self.prompts, self.context = prompts, context
-        self.first_step, self.batch = first_step, batch
-        self.refresh_every, self.refresh = refresh_every, refresh
-        self.decoder, self.noise = Decoder(temperature=temperature), noise
-        self.kept: deque[Trajectory] = deque(maxlen=capacity)
+        self.prompts, self.context, self.rollouts = prompts, context, rollouts
+        self.decoder, self.noise = Decoder(temperature=rollouts.temperature), noise
+        self.kept: deque[Trajectory] = deque(maxlen=rollouts.capacity)
 
     def draw(self, policy: Policy, step: int) -> list[Trajectory]:
         """The trajectories of an optimiser step, after sampling new ones if it is time to."""
-        if step < self.first_step:
+        if not self.rollouts.wanted(step):
             return []
         rng = np.random.default_rng([self.context.seeds["rollout"], step])
-        if (step - self.first_step) % self.refresh_every == 0:
+        if self.rollouts.due(step):
             self._sample(policy, rng)
-        return [self.kept[index] for index in rng.integers(len(self.kept), size=self.batch)]
+        return [self.kept[index] for index in rng.integers(len(self.kept), size=self.rollouts.batch)]
 
     def state(self) -> list[list[object]]:
         """The trajectories, oldest first, as JSON data."""
@@ -79,7 +67,7 @@ class ReplayBuffer:
             self.kept.append(Trajectory(tuple(prompt), tuple(actions), finished, tuple(expert)))
 
     def _sample(self, policy: Policy, rng: np.random.Generator) -> None:
-        prompts = [self.prompts[index] for index in rng.integers(len(self.prompts), size=self.refresh)]
+        prompts = [self.prompts[index] for index in rng.integers(len(self.prompts), size=self.rollouts.refresh)]
         shape = (len(prompts), self.context.max_actions)
         forced = np.zeros(shape, np.bool_) if self.noise is None else self.noise.steps(*shape, rng)
         seed, processes = int(rng.integers(2**63)), Processes.present()

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from trainers.base import Budget, Context, Loss, Trainer
-from trainers.batches import Batch, Sequences, Trajectory, trajectories_of
+from trainers.base import Context, Loss, Optimization, Trainer
+from trainers.batches import Batch, Sequences, Trajectory, finished
 from trainers.behavioral_cloning import noising
 from trainers.divergences import DIVERGENCES
 from trainers.levels import Levels, level_head, raised
-from trainers.loop import train
 from trainers.mle import negative_log_likelihood
 from trainers.noise import Noise, NoiseKind, check_noise, noise_of
 from trainers.objective import Terms, slots_that_count, terms
-from trainers.replay import ReplayBuffer
+from trainers.rollouts import Rollouts
 from trainers.scores import Scores, score
 
 if TYPE_CHECKING:
@@ -114,29 +114,23 @@ class SequenceMatch(Trainer):
     def _annealing_starts(self, steps: int) -> int:
         return round((self.cloning_share + self.level_warmup_share) * steps)
 
-    def rollout_noise(self, expert: list[Trajectory], policy: Policy, context: Context) -> Noise | None:
-        """The noise on roll-outs; none on plain sequences."""
-        del expert, policy, context
-        return None
-
-    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
-        """Train with roll-outs from the replay buffer once cloning alone is over."""
-        expert = trajectories_of(examples, policy)
-        cut = not all(trajectory.finished for trajectory in expert)
-        trainer = replace(self, value_weight=1.0) if cut and self.value_weight is None else self
-        rollouts = ReplayBuffer(
-            [trajectory.prompt for trajectory in expert],
-            context,
-            first_step=self.cloning_steps(budget.steps),
-            batch=max(1, round(self.rollout_ratio * context.optimization.batch_size)),
+    def rollouts(self, optimization: Optimization, steps: int) -> Rollouts:
+        """From the replay buffer, once cloning alone is over."""
+        return Rollouts(
+            batch=max(1, round(self.rollout_ratio * optimization.batch_size)),
+            refresh=self.refresh,
             capacity=self.buffer_size,
             refresh_every=self.refresh_every,
-            refresh=self.refresh,
+            first_step=self.cloning_steps(steps),
             temperature=self.rollout_temperature,
-            noise=self.rollout_noise(expert, policy, context),
         )
+
+    @contextmanager
+    def learner(self, policy: Policy, examples: Dataset) -> Iterator[Trainer]:
+        """With the level head, if there is one; a text that is cut leaves the value terms to the data."""
+        cut = not all(finished(examples))
         with level_head(policy) if self.levels == "head" else nullcontext():
-            return train(trainer, policy, examples, budget, context, rollouts)
+            yield replace(self, value_weight=1.0) if cut and self.value_weight is None else self
 
     def loss(self, policy: Policy, batch: Batch) -> Loss:
         """Cloning alone at first, then the annealed mix of cloning and SequenceMatch."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.costing.architecture import Architecture
 from harness.costing.lengths import Lengths
-from harness.costing.work import ROWS, noise_factor, rollouts, walk_length
+from harness.costing.work import ROWS, noise_factor, walk_length
 from harness.preparation import instance
 from harness.registry import TRAINERS
 from harness.trial import Trial
@@ -16,6 +16,7 @@ from harness.validation import Key, build
 
 if TYPE_CHECKING:
     from trainers.base import Optimization, Trainer
+    from trainers.rollouts import Rollouts
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,15 @@ def memory(trial: Trial, lengths: Lengths, model: Architecture) -> Memory:
     trainer: Trainer = instance(TRAINERS, trial.trainer)
     settings: Optimization = build(Optimization, trial.optimization, Key("optimization"))
     longest = int(lengths.prompts.max())
-    sampling = _sampling(trial, lengths, model, trainer, longest)
+    rollouts = trainer.rollouts(settings, trial.budget["steps"])
+    sampling = _sampling(trial, lengths, model, trainer, longest, rollouts)
     if not trainer.learns:
         return Memory(model.weight_bytes, 0, 0, 0, 0, sampling)
     actions = ceil(float(lengths.actions.max()) * noise_factor(trainer))
     walk = walk_length(trial, lengths, trainer)
     groups = [
         (ceil(count / settings.accumulation), longest, most)
-        for count, most in ((settings.batch_size, actions), (rollouts(trainer, settings), walk))
+        for count, most in ((settings.batch_size, actions), (rollouts.batch if rollouts else 0, walk))
         if count
     ]
     casts = model.parameters * 2 if settings.precision != "no" and model.weight_bytes == 4 * model.parameters else 0
@@ -95,12 +97,12 @@ def _activations(model: Architecture, rows: int, prompt: int, actions: int, back
     return tokens * kept + rows * actions * model.vocabulary * (model.element + 8) + mask
 
 
-def _sampling(trial: Trial, lengths: Lengths, model: Architecture, trainer: Trainer, prompt: int) -> int:
+def _sampling(
+    trial: Trial, lengths: Lengths, model: Architecture, trainer: Trainer, prompt: int, rollouts: Rollouts | None
+) -> int:
     from trainers.generation import STACK_BYTES
-    from trainers.sequence_match import SequenceMatch
 
-    refresh = trainer.refresh if isinstance(trainer, SequenceMatch) else 0
-    rows: int = max(trial.generation["batch_size"], min(ROWS, refresh))
+    rows: int = max(trial.generation["batch_size"], min(ROWS, rollouts.refresh if rollouts else 0))
     stack = 4 * lengths.new * model.vocabulary if trainer.backspace else 0
     if stack:
         rows = min(rows, max(1, STACK_BYTES // stack))

@@ -68,9 +68,8 @@ def _noised(trainer: Trainer) -> BehavioralCloning | SequenceMatchBackspace | No
 def owns_loop(trainer: Trainer) -> bool:
     """Whether a trainer trains in a loop of its own, which can spend what it likes."""
     from trainers.base import Trainer
-    from trainers.sequence_match import SequenceMatch
 
-    return trainer.learns and type(trainer).fit not in (Trainer.fit, SequenceMatch.fit)
+    return trainer.learns and type(trainer).fit is not Trainer.fit
 
 
 def work(trial: Trial, lengths: Lengths, parameters: int, *, most: bool) -> Work:
@@ -87,7 +86,6 @@ def work(trial: Trial, lengths: Lengths, parameters: int, *, most: bool) -> Work
     """
     from trainers.base import Budget, Meter, Optimization
     from trainers.order import index_batches
-    from trainers.sequence_match import SequenceMatch
 
     trainer: Trainer = instance(TRAINERS, trial.trainer)
     if not trainer.learns:
@@ -95,10 +93,9 @@ def work(trial: Trial, lengths: Lengths, parameters: int, *, most: bool) -> Work
     budget: Budget = replace(build(Budget, trial.budget, Key("budget")), seconds=None)
     settings: Optimization = build(Optimization, trial.optimization, Key("optimization"))
     data = lengths.prompts + lengths.actions * noise_factor(trainer)
-    matched = trainer if isinstance(trainer, SequenceMatch) else None
+    rollouts = trainer.rollouts(settings, budget.steps)
     walk = walk_length(trial, lengths, trainer) if most else min(float(lengths.actions.mean()), lengths.new)
-    own = (float(lengths.prompts.mean()) + walk) * (rollouts(matched, settings) if matched else 0)
-    first = matched.cloning_steps(budget.steps) if matched else budget.steps
+    own = (float(lengths.prompts.mean()) + walk) * (rollouts.batch if rollouts else 0)
     noised = _noised(trainer)
     reads = noised is not None and noised.noise_kind == "policy"
     meter, passes, sampling = Meter(parameters=parameters), 0, Meter(parameters=parameters)
@@ -108,12 +105,12 @@ def work(trial: Trial, lengths: Lengths, parameters: int, *, most: bool) -> Work
             break
         if reads:
             meter.read(int((lengths.prompts + lengths.actions)[indices].sum()))
-        if matched and step >= first and (step - first) % matched.refresh_every == 0:
-            sampled = round(matched.refresh * walk)
+        if rollouts and rollouts.due(step):
+            sampled = round(rollouts.refresh * walk)
             meter.sample(sampled)
             sampling.sample(sampled)
-            passes += ceil(matched.refresh / ROWS) * ceil(walk)
-        meter.train(round(float(data[indices].sum()) + (own if step >= first else 0)))
+            passes += ceil(rollouts.refresh / ROWS) * ceil(walk)
+        meter.train(round(float(data[indices].sum()) + (own if rollouts and rollouts.wanted(step) else 0)))
     return Work(meter.tokens, meter.generated_tokens, meter.flops, sampling.flops, passes)
 
 
@@ -121,12 +118,3 @@ def walk_length(trial: Trial, lengths: Lengths, trainer: Trainer) -> int:
     """The most actions of a roll-out: without ``<bksp>`` every action but the end of the text leaves a token."""
     cut = int(lengths.new * trial.generation["max_actions_per_token"])
     return cut if trainer.backspace else min(lengths.new, cut)
-
-
-def rollouts(trainer: Trainer, settings: Optimization) -> int:
-    """Roll-outs in the batch of an optimiser step."""
-    from trainers.sequence_match import SequenceMatch
-
-    if not isinstance(trainer, SequenceMatch):
-        return 0
-    return max(1, round(trainer.rollout_ratio * settings.batch_size))

@@ -5,7 +5,7 @@ from pages import ROOT, blocks, command, run_python
 import harness.store
 from harness.scaffold import Package
 
-PAGES = {"trainer": ("focal", 6), "task": ("reverse", 6), "metric": ("stutter", 5)}
+PAGES = {"trainer": ("focal", 7), "task": ("reverse", 6), "metric": ("stutter", 5)}
 
 
 @pytest.fixture(params=PAGES)
@@ -54,7 +54,7 @@ def test_the_other_trainers_of_the_page_train(tmp_path):
     found = blocks((ROOT / "docs" / "add-a-trainer.md").read_text())
     (tmp_path / "all.py").write_text("".join(block.content for block in found if "@dataclass" in block.content))
     (tmp_path / "study.toml").write_text(next(block.content for block in found if block.file == "study.toml"))
-    others = [f"trainers.{name}={{use='all.py:{name}'}}" for name in ("ShortFirst", "PlainSgd")]
+    others = [f"trainers.{name}={{use='all.py:{name}'}}" for name in ("ShortFirst", "EndsInTime", "PlainSgd")]
     changes = [
         *others,
         "trainers.focal.use='all.py:FocalTrainer'",
@@ -67,6 +67,8 @@ def test_the_other_trainers_of_the_page_train(tmp_path):
     assert set(table["status"]) == {"finished"}
     kl = table[table["metric"] == "kl_forward"].set_index("trainer")
     assert kl.loc["mle", "value"] < kl.loc["ShortFirst", "value"] < 0.2 * kl.loc["pretrained", "value"]
+    assert kl.loc["EndsInTime", "value"] < 0.2 * kl.loc["pretrained", "value"]
+    assert kl.loc["EndsInTime", "generated_tokens"] > 0 == kl.loc["mle", "generated_tokens"]
     assert kl.loc["PlainSgd", "value"] < 0.5 * kl.loc["pretrained", "value"]
     assert kl.loc["ShortFirst", "tokens"] < kl.loc["mle", "tokens"]
     measured = harness.store.Store(tmp_path / "out").evaluations()

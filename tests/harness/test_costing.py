@@ -163,6 +163,25 @@ def test_hours_are_bound_by_what_sampling_reads():
     assert H100.flops == pytest.approx(3.956e14)
 
 
+def test_roll_outs_of_a_plug_in_are_foreseen(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from trainers.mle import MaximumLikelihood\n"
+        "from trainers.rollouts import Rollouts\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Own(MaximumLikelihood):\n"
+        "    def rollouts(self, optimization, steps):\n"
+        "        return Rollouts(batch=optimization.batch_size, refresh=8, capacity=8, first_step=steps // 2)\n"
+    )
+    own = {"one": {"use": f"{tmp_path / 'own.py'}:Own"}}
+    likely, most, spent = both(own, tmp_path, budget={"steps": 100})
+    assert not owns_loop(instance(TRAINERS, planned(own)[0].trainer))
+    assert likely.sampled > 0
+    assert spent["generated_tokens"] <= most.sampled
+    assert likely.flops == pytest.approx(spent["flops"], rel=0.1)
+    assert memory(*planned(own)).activations > memory(*planned({"mle": {}})).activations
+
+
 def test_a_trainer_with_a_loop_of_its_own_is_marked():
     assert owns_loop(instance(TRAINERS, plan(small_study()).trials[1].trainer))
     for trainer in ("pretrained", "mle", "sequence_match", "sequence_match_backspace"):

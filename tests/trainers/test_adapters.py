@@ -16,6 +16,7 @@ from trainers.decoding import Decoder
 from trainers.models import LoraSpec, ModelSpec, build_policy, tokenizer_for
 from trainers.policy import Policy
 from trainers.replay import ReplayBuffer
+from trainers.rollouts import Rollouts
 from trainers.sequence_match import SequenceMatch, SequenceMatchBackspace
 
 TEXTS = ["abcde", "ace", "bead", "cab", "deed", "ebb"]
@@ -36,7 +37,7 @@ def adapted(spec: ModelSpec, backspace: bool) -> Policy:
 
 def rollouts(policy: Policy, context: Context) -> list[Trajectory]:
     prompts = [tuple(policy.prompt_ids(prompt)) for prompt in PROMPTS]
-    buffer = ReplayBuffer(prompts, context, first_step=0, batch=16, capacity=16, refresh_every=1, refresh=16)
+    buffer = ReplayBuffer(prompts, context, Rollouts(batch=16, refresh=16, capacity=16))
     return buffer.draw(policy, 0)
 
 
@@ -71,15 +72,14 @@ def test_sequence_match_learns_from_roll_outs_of_adapters_as_they_are_then(
             super()._sample(policy, rng)
             adapted: Any = deepcopy(policy.model)
             merged = replace(policy, model=adapted.merge_and_unload())
-            twin = ReplayBuffer(
-                self.prompts, self.context, first_step=0, batch=1, capacity=8, refresh_every=1, refresh=self.refresh
-            )
+            wanted = Rollouts(batch=1, refresh=self.rollouts.refresh, capacity=8)
+            twin = ReplayBuffer(self.prompts, self.context, wanted)
             twin._sample(merged, state)
             own, theirs = ([each.actions for each in kept.kept][-8:] for kept in (self, twin))
             drawn.append((own, theirs))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainers.sequence_match.ReplayBuffer", Watching)
+        patch.setattr("trainers.loop.ReplayBuffer", Watching)
         trainer: Trainer = trainer_class(cloning_share=0.0, refresh_every=4, refresh=8, buffer_size=8)
         wanted = replace(spec, lora=LoraSpec(rank=4, alpha=64.0))
         tokenizer = tokenizer_for(wanted, lambda: iter(TEXTS), None)

@@ -15,6 +15,7 @@ from trainers.base import Context, TrainerError
 from trainers.batches import Trajectory, collate, trajectories_of
 from trainers.policy import Policy
 from trainers.replay import ReplayBuffer
+from trainers.rollouts import Rollouts
 from trainers.sequence_match import SequenceMatch
 
 MakePolicy = Callable[..., Policy]
@@ -81,9 +82,8 @@ def test_a_completion_that_spells_out_what_is_no_text_is_an_error_that_names_it(
 
 def test_the_replay_buffer_keeps_the_most_recent(make_policy: MakePolicy, context: Context) -> None:
     policy = make_policy()
-    buffer = ReplayBuffer(
-        [tuple(policy.prompt_ids("a"))], context, first_step=4, batch=5, capacity=6, refresh_every=2, refresh=4
-    )
+    wanted = Rollouts(batch=5, refresh=4, capacity=6, refresh_every=2, first_step=4)
+    buffer = ReplayBuffer([tuple(policy.prompt_ids("a"))], context, wanted)
     assert buffer.draw(policy, 3) == []
     assert len(buffer.draw(policy, 4)) == 5
     first = list(buffer.kept)

@@ -16,6 +16,7 @@ from trainers.generation import Sample, sample
 from trainers.noise import Noise, NoiseKind, NoisySteps, noise_of
 from trainers.policy import Policy
 from trainers.replay import ReplayBuffer
+from trainers.rollouts import Rollouts
 from trainers.sequence_match import SequenceMatchBackspace
 
 MakePolicy = Callable[..., Policy]
@@ -80,12 +81,8 @@ def test_the_buffer_marks_what_the_environment_wrote(make_policy: MakePolicy, co
     buffer = ReplayBuffer(
         [tuple(policy.prompt_ids("a"))],
         context,
-        first_step=0,
-        batch=4,
-        capacity=64,
-        refresh_every=1,
-        refresh=64,
-        noise=noise(policy, context),
+        Rollouts(batch=4, refresh=64, capacity=64),
+        noise(policy, context),
     )
     buffer.draw(policy, 0)
     forced = [action for one in buffer.kept for action, own in zip(one.actions, one.expert, strict=True) if not own]
@@ -139,9 +136,20 @@ def test_cold_rollouts_are_greedier(make_policy: MakePolicy, context: Context) -
     shares = []
     for temperature in (1.0, 0.2):
         prompts = [tuple(policy.prompt_ids("a"))]
-        buffer = ReplayBuffer(
-            prompts, context, first_step=0, batch=1, capacity=200, refresh_every=1, refresh=200, temperature=temperature
-        )
+        wanted = Rollouts(batch=1, refresh=200, capacity=200, temperature=temperature)
+        buffer = ReplayBuffer(prompts, context, wanted)
         buffer.draw(policy, 0)
         shares.append(np.mean([one.actions[0] == best for one in buffer.kept]))
     assert shares[1] > shares[0] + 0.2
+
+
+@pytest.mark.parametrize("name", ["batch", "refresh", "capacity", "refresh_every"])
+def test_a_number_of_roll_outs_is_positive(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        Rollouts(**{"batch": 1, "refresh": 1, "capacity": 1, name: 0})
+
+
+def test_roll_outs_are_sampled_from_the_first_step_every_so_often() -> None:
+    found = Rollouts(batch=1, refresh=1, capacity=1, refresh_every=3, first_step=2)
+    assert [step for step in range(10) if found.due(step)] == [2, 5, 8]
+    assert [step for step in range(4) if found.wanted(step)] == [2, 3]

@@ -28,12 +28,12 @@ def the_class_is_a_frozen_dataclass(subject: TrainerSubject) -> None:
 
 @TRAINER.check()
 def the_methods_take_what_they_are_called_with(subject: TrainerSubject) -> None:
-    """``fit`` or ``loss`` is overridden, and both and ``prepare`` take the arguments of ``trainers.base.Trainer``."""
+    """``fit`` or ``loss`` is overridden, and every method takes the arguments of that of ``trainers.base.Trainer``."""
     cls = subject.plugin.cls
     require(
         cls.fit is not Trainer.fit or cls.loss is not Trainer.loss, f"{cls.__name__} overrides neither loss() nor fit()"
     )
-    for name in ("fit", "loss", "prepare"):
+    for name in ("fit", "loss", "prepare", "rollouts", "rollout_noise", "learner"):
         wanted = [each for each in inspect.signature(getattr(Trainer, name)).parameters if each != "self"]
         try:
             inspect.signature(getattr(cls, name)).bind(None, *wanted)

@@ -113,6 +113,14 @@ class Narrow(Own):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NarrowRollouts(Own):
+    """It asks for roll-outs without being told of what."""
+
+    def rollouts(self) -> Any:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CountsMicroBatches(Own):
     def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
         policy = super().fit(policy, examples, budget, context)

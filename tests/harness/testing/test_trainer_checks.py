@@ -125,6 +125,9 @@ BROKEN = [
     broken(
         "the_methods_take_what_they_are_called_with", f"{LOOPS}:Narrow", r"cannot be called as loss\(policy, batch\)"
     ),
+    broken(
+        "the_methods_take_what_they_are_called_with", f"{LOOPS}:NarrowRollouts", r"as rollouts\(optimization, steps\)"
+    ),
     broken("every_setting_is_documented", f"{FITS}:Undocumented", "does not say what strength means"),
     broken("settings_survive_a_study", f"{FITS}:ChangesItsSetting", r"for example \[\(4\.0, 8\.0\)\]"),
     broken("a_trainer_can_be_pickled", f"{FITS}:HoldsALock", r"cannot be pickled \(TypeError"),
