@@ -238,6 +238,9 @@ class Trainer:
     learns: ClassVar[bool] = True
     """Whether ``fit`` is meant to change the policy; the conformance checks of learning are skipped if not."""
 
+    def __post_init__(self) -> None:
+        """Refuse impossible settings by a ``ValueError`` that names them."""
+
     def loss(self, policy: Policy, batch: Batch) -> Loss:
         """Return the loss of one (micro-)batch, summed over its action steps.
 

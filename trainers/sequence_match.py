@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 
 from trainers.base import Context, Loss, Optimization, Trainer
 from trainers.batches import Batch, Sequences, Trajectory, finished
-from trainers.behavioral_cloning import noising
 from trainers.divergences import DIVERGENCES
 from trainers.levels import Levels, level_head, raised
 from trainers.mle import negative_log_likelihood
-from trainers.noise import Noise, NoiseKind, check_noise, noise_of
+from trainers.noise import Noise, noise_of
+from trainers.noised import NoisedTrainer
 from trainers.objective import Terms, slots_that_count, terms
 from trainers.rollouts import Rollouts
 from trainers.scores import Scores, score
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
 
-    from trainers.base import Preparation
+    from trainers.base import Context
     from trainers.policy import Policy
 
 
@@ -77,6 +77,7 @@ class SequenceMatch(Trainer):
     rollout_temperature: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.divergence not in DIVERGENCES:
             raise ValueError(f"divergence must be one of {', '.join(DIVERGENCES)}, got {self.divergence!r}")
         for name, high in (("alpha", inf), ("gamma", 1), ("rollout_ratio", inf), ("rollout_temperature", inf)):
@@ -190,25 +191,14 @@ def _named(prefix: str, found: Terms, weight: float) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SequenceMatchBackspace(SequenceMatch):
+class SequenceMatchBackspace(NoisedTrainer, SequenceMatch):
     """SequenceMatch with ``<bksp>``, on noised trajectories.
 
     Attributes:
-        noise: eta, the probability of noise at each visit of a state.
-        noise_kind: noise is "uniform" over the vocabulary, as frequent as in the data ("unigram"), a plausible
-            error of the "task", or drawn from the current "policy".
         noise_rollouts: the same noise acts on the model's own trajectories.
     """
 
-    backspace: ClassVar[bool] = True
-
-    noise: float = 0.05
-    noise_kind: NoiseKind = "uniform"
     noise_rollouts: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_noise(self.noise, self.noise_kind)
 
     @property
     def data_share(self) -> float:
@@ -219,7 +209,3 @@ class SequenceMatchBackspace(SequenceMatch):
     def rollout_noise(self, expert: list[Trajectory], policy: Policy, context: Context) -> Noise | None:
         """That of the data, where it is asked for."""
         return noise_of(self.noise, self.noise_kind, expert, policy, context) if self.noise_rollouts else None
-
-    def prepare(self, expert: list[Trajectory], policy: Policy, context: Context) -> Preparation:
-        """Noise the trajectories."""
-        return noising(self.noise, self.noise_kind, expert, policy, context)

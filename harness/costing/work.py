@@ -15,8 +15,6 @@ from harness.validation import Key, build
 
 if TYPE_CHECKING:
     from trainers.base import Budget, Optimization, Trainer
-    from trainers.behavioral_cloning import BehavioralCloning
-    from trainers.sequence_match import SequenceMatchBackspace
 
 ROWS = 64
 """Roll-outs sampled together, see ``trainers.generation.sample``."""
@@ -52,17 +50,10 @@ class Work:
 
 def noise_factor(trainer: Trainer) -> float:
     """Actions of a noised trajectory per action of the data, in the mean: each noise token is erased again."""
-    noised = _noised(trainer)
-    rate = noised.noise if noised else 0.0
+    from trainers.noised import NoisedTrainer
+
+    rate = trainer.noise if isinstance(trainer, NoisedTrainer) else 0.0
     return 1 + 2 * rate / (1 - rate)
-
-
-def _noised(trainer: Trainer) -> BehavioralCloning | SequenceMatchBackspace | None:
-    """The trainer, if it noises the data as these do; a plug-in's own ``noise`` may mean anything."""
-    from trainers.behavioral_cloning import BehavioralCloning
-    from trainers.sequence_match import SequenceMatchBackspace
-
-    return trainer if isinstance(trainer, BehavioralCloning | SequenceMatchBackspace) else None
 
 
 def owns_loop(trainer: Trainer) -> bool:
@@ -85,6 +76,7 @@ def work(trial: Trial, lengths: Lengths, parameters: int, *, most: bool) -> Work
         most: roll-outs as long as they may get.
     """
     from trainers.base import Budget, Meter, Optimization
+    from trainers.noised import NoisedTrainer
     from trainers.order import index_batches
 
     trainer: Trainer = instance(TRAINERS, trial.trainer)
@@ -96,8 +88,7 @@ def work(trial: Trial, lengths: Lengths, parameters: int, *, most: bool) -> Work
     rollouts = trainer.rollouts(settings, budget.steps)
     walk = walk_length(trial, lengths, trainer) if most else min(float(lengths.actions.mean()), lengths.new)
     own = (float(lengths.prompts.mean()) + walk) * (rollouts.batch if rollouts else 0)
-    noised = _noised(trainer)
-    reads = noised is not None and noised.noise_kind == "policy"
+    reads = isinstance(trainer, NoisedTrainer) and trainer.noise_kind == "policy"
     meter, passes, sampling = Meter(parameters=parameters), 0, Meter(parameters=parameters)
     batches = index_batches(len(data), settings.batch_size, axis_seed(trial.seed, "order"))
     for step, indices in enumerate(batches):
