@@ -93,6 +93,8 @@ class Entry:
         for name in settings_of(found):
             if name in reserved:
                 raise RegistryError(f"{self.label} has a setting named {name!r}, which a study uses otherwise")
+            if callable(getattr(wanted, name, None)):
+                raise RegistryError(f"{self.label} has a setting named {name!r}, which is a method of {base_name}")
         try:
             hints_of(found)
         except Exception as error:

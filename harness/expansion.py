@@ -104,9 +104,11 @@ class _Expansion:
             headlines[name] = self._headline(metrics, key)
             chosen = self._decoders(table, key, metrics)
             decoders = [self._served(chosen, trainer, key) for trainer, _, _ in trainers]
-            model, budget = self._shared("model", (table, key)), self._shared("budget", (table, key))
+            model = self._shared("model", (table, key))
             layers = [((table, key), (other, at)) for _, other, at in trainers]
-            optimizations = [self._shared("optimization", *both) for both in layers]
+            budgets, optimizations = (
+                [self._shared(name, *both) for both in layers] for name in ("budget", "optimization")
+            )
             wanted = [self._shared("resources", *both) for both in layers]
             resources = [{**each, "cpus": each["cpus"] or study.threads} for each in wanted]
             trials += [
@@ -130,8 +132,8 @@ class _Expansion:
                     resources=taken,
                 )
                 for seed in study.chosen_seeds
-                for (trainer, _, _), optimization, taken, served in zip(
-                    trainers, optimizations, resources, decoders, strict=True
+                for (trainer, _, _), budget, optimization, taken, served in zip(
+                    trainers, budgets, optimizations, resources, decoders, strict=True
                 )
             ]
         for name in study.metrics:

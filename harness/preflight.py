@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.assets import resolve
+from harness.costing.work import rollouts_of
 from harness.errors import StoreError, StudyError
 from harness.measuring import lacks, omission
 from harness.mirror import Mirror
 from harness.preparation import Prepared, instance, prepare
 from harness.published import is_published
-from harness.registry import METRICS
+from harness.registry import METRICS, TRAINERS
 from harness.trial import Trial, canonical
 
 if TYPE_CHECKING:
@@ -52,17 +54,25 @@ def check_trials(trials: Iterable[Trial], note: Callable[[str], None]) -> None:
     Raises:
         StudyError: naming the task, and what to change.
     """
-    seen = set()
+    combinations = dict[str, list[Trial]]()
     for trial in trials:
         combination = canonical([trial.task.content(), trial.model, [metric.content() for metric in trial.metrics]])
         resolve(trial.trainer.settings)
-        if combination not in seen:
-            seen.add(combination)
-            note(f"checking task {trial.task.name}")
-            _check_combination(trial, note)
+        combinations.setdefault(combination, []).append(trial)
+    for alike in combinations.values():
+        note(f"checking task {alike[0].task.name}")
+        _check_combination(alike[0], any(map(_samples, alike)), note)
 
 
-def _check_combination(trial: Trial, note: Callable[[str], None]) -> None:
+def _samples(trial: Trial) -> bool:
+    """Whether the policy writes on in training what the prompts of the data begin."""
+    try:
+        return rollouts_of(trial, instance(TRAINERS, trial.trainer)) is not None
+    except StudyError:
+        return False  # a bug of a plug-in, see below
+
+
+def _check_combination(trial: Trial, samples: bool, note: Callable[[str], None]) -> None:
     name = trial.task.name
     try:
         prepared = prepare(trial)
@@ -72,7 +82,8 @@ def _check_combination(trial: Trial, note: Callable[[str], None]) -> None:
         raise StudyError(f"task {name!r}: {error}") from error
     except Exception:
         return  # a bug of a plug-in: its trials fail with a traceback, the others go on
-    for check in (_check_installed, _check_not_empty, _check_context, _check_round_trip, _check_overlap):
+    lengths = partial(_check_context, samples=samples)
+    for check in (_check_installed, _check_not_empty, lengths, _check_round_trip, _check_overlap):
         problem = check(prepared)
         if problem:
             raise StudyError(f"task {name!r}: {problem}")
@@ -90,19 +101,25 @@ def _check_not_empty(prepared: Prepared) -> str | None:
     return f"there are no examples in {' and '.join(empty)}" if empty else None
 
 
-def _check_context(prepared: Prepared) -> str | None:
+def _check_context(prepared: Prepared, samples: bool) -> str | None:
     """A prompt and what may follow it must fit into the context, the start token included."""
     context = _context_length(prepared)
     prompts, new = prepared.judged["prompt"], prepared.task.max_new_tokens
     written = [1 + len(prompt) + new for prompt in _encode(prepared.tokenizer, prompts)]
+    starts = _encode(prepared.tokenizer, prepared.train["prompt"])
+    sampled = [1 + len(prompt) + new for prompt in starts] if samples else [0]
     texts = zip(
-        _encode(prepared.tokenizer, prepared.train["prompt"]),
+        starts,
         _encode(prepared.tokenizer, prepared.train["completion"]),
         prepared.train["finished"],  # the end of the text is an action, and has a place of its own
         strict=True,
     )
     read = [1 + len(prompt) + len(completion) + ends for prompt, completion, ends in texts]
-    for what, lengths in ((f"a {prepared.split} prompt with {new} new tokens", written), ("a training example", read)):
+    for what, lengths in (
+        (f"a {prepared.split} prompt with {new} new tokens", written),
+        ("a training example", read),
+        (f"a training prompt with a roll-out of {new} new tokens", sampled),
+    ):
         if max(lengths) > context:
             return (
                 f"{what} takes {max(lengths)} tokens, the start token included, and the model's context has {context} "

@@ -114,7 +114,7 @@ TRAINERS: Registry[Trainer] = Registry(
         "sequence_match": "trainers.sequence_match:SequenceMatch",
         "sequence_match_backspace": "trainers.sequence_match:SequenceMatchBackspace",
     },
-    reserved=("use", "optimization", "resources"),
+    reserved=("use", "budget", "optimization", "resources"),
 )
 TASKS: Registry[Task] = Registry(
     "task",

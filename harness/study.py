@@ -99,7 +99,7 @@ class Study:
         evaluation: when policies are measured in training.
         decoders: ``trainers.decoding.Decoder`` by name.
         trainers: settings by name; ``use`` names the registered trainer where the table's name is an alias, and
-            ``optimization`` and ``resources`` override the study's.
+            ``budget``, ``optimization`` and ``resources`` override the study's.
         tasks: settings by name; ``use`` as above; ``model``, ``budget``, ``optimization``, ``resources`` override the
             study's, ``decoders`` picks some by name, ``metrics`` (settings by name) replaces the task's own list,
             ``trainers`` (settings by name) overrides those of the study's trainers on this task.

@@ -115,3 +115,19 @@ def stacked(tables: Sequence[pa.Table]) -> pd.DataFrame:
     """One data frame of some tables, in order, with the columns of all; at least one."""
     table: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
     return table
+
+
+def unequal_steps(table: pd.DataFrame) -> list[str]:
+    """A sentence for each task whose trainers took different numbers of optimiser steps, the untrained left out.
+
+    Args:
+        table: a long table.
+    """
+    taken = table[table["metric"].notna() & (table["step"] > 0)]
+    found = []
+    for task, rows in taken.groupby("task", sort=False):
+        steps = rows.groupby("trainer", sort=False)["step"].mean()
+        if len(set(steps)) > 1:
+            each = ", ".join(f"{trainer} {number:.0f}" for trainer, number in steps.items())
+            found.append(f"Optimiser steps on {task} differ: {each}.")
+    return found

@@ -18,6 +18,7 @@ from harness.leaderboard.comparison import STYLES, aggregate_footnotes, aggregat
 from harness.places import opened, place_of
 from harness.result_files import read_results
 from harness.store import Store
+from harness.tables import unequal_steps
 from harness.writing import write_file, writing
 
 SUFFIXES = (".csv", ".parquet", ".md")
@@ -34,7 +35,7 @@ class Report:
         numbers: the number that speaks for each task in ``aggregate``.
         alpha: level of the verdicts.
         absent: trials that failed or are missing, by status.
-        budget: what the trials had spent where the table is read at an equal budget.
+        budget: where trials did not spend the same: what they had spent.
     """
 
     comparison: pd.DataFrame
@@ -42,7 +43,7 @@ class Report:
     numbers: dict[str, str]
     alpha: float
     absent: dict[str, int]
-    budget: str | None = None
+    budget: tuple[str, ...] = ()
 
     def layout(self) -> Group:
         """Tables and footnotes for the terminal."""
@@ -74,8 +75,7 @@ class Report:
         absent = [
             f"{count} trial{'s' if count != 1 else ''} {status}." for status, count in self.absent.items() if count
         ]
-        budget = [self.budget] if self.budget else []
-        return [*footnotes(self.comparison, self.alpha), *across, *budget, *absent]
+        return [*footnotes(self.comparison, self.alpha), *across, *self.budget, *absent]
 
 
 def judge(
@@ -114,17 +114,18 @@ def check_suffix(path: Path) -> None:
         raise HarnessError(f"--out {path}: the name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
 
 
-def _read(source: Path, at: str | None) -> tuple[pd.DataFrame, str | None]:
-    """The long table, and where it is read at an equal budget, what had been spent."""
+def _read(source: Path, at: str | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The long table; and where it is read at an equal budget or steps differ, what had been spent."""
     if at is None:
-        return read_results(source, "results"), None
+        table = read_results(source, "results")
+        return table, tuple(unequal_steps(table))
     clock, limit = parse_at(at)
     if not source.is_dir():
         raise RequestError(
             f"--at {at}: {place_of(source)} holds no measurements during training; give the --out of a run"
         )
     table = at_budget(Store(source).evaluations(), clock, limit)
-    return table, spending(table, clock, limit)
+    return table, (spending(table, clock, limit),)
 
 
 def _trials(table: pd.DataFrame, status: str) -> int:

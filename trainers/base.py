@@ -226,10 +226,11 @@ class Trainer:
 
     Life cycle: the harness builds the trainer from a study's settings, loads a policy whose action
     space has ``<bksp>`` exactly if ``backspace`` is set, and calls ``fit`` once. A plug-in overrides
-    ``loss`` (``prepare``, if it changes the data; ``rollouts``, if it learns from the policy's own text) and
-    inherits the shared loop, or overrides ``fit`` and owns training: then it advances ``context.meter`` itself,
-    and is measured before the end only if it calls ``context.evaluate`` after its optimiser steps. A trainer keeps
-    no state on itself: one instance may fit many policies.
+    ``loss`` (``prepare``, if it changes the data; ``rollouts``, if it learns from the policy's own text;
+    ``learner``, if the model has more to it while it learns) and inherits the shared loop, or overrides ``fit``
+    and owns training: then it advances ``context.meter`` itself, and is measured before the end only if it calls
+    ``context.evaluate`` after its optimiser steps. A trainer keeps no state on itself: one instance may fit
+    many policies.
     """
 
     backspace: ClassVar[bool] = False
@@ -276,19 +277,24 @@ class Trainer:
         return None
 
     def rollout_noise(self, expert: list[Trajectory], policy: Policy, context: Context) -> Noise | None:
-        """The noise that acts on them as on the data, if any; arguments as in ``prepare``."""
+        """Say what noise acts in the policy's own trajectories, if any; arguments as in ``prepare``."""
         del expert, policy, context
         return None
 
     @contextmanager
-    def learner(self, policy: Policy, examples: Dataset) -> Iterator[Trainer]:
-        """Make what the policy has only while it learns (a further head, say); yields what then trains it.
+    def learner(self, policy: Policy, examples: Dataset, context: Context) -> Iterator[Trainer]:
+        """Make what there is only while the policy learns (a further head of its model, say).
 
         Args:
-            policy: the policy about to be trained.
+            policy: the policy about to be trained; what becomes part of its model is trained, saved in checkpoints and
+                has to leave it again.
             examples: as in ``fit``; a variant of the trainer may suit them better.
+            context: seeds and settings.
+
+        Yields:
+            The trainer whose ``loss`` is minimised.
         """
-        del policy, examples
+        del policy, examples, context
         yield self
 
     def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
@@ -305,5 +311,4 @@ class Trainer:
         """
         from trainers.loop import train
 
-        with self.learner(policy, examples) as learner:
-            return train(learner, policy, examples, budget, context)
+        return train(self, policy, examples, budget, context)

@@ -137,7 +137,8 @@ class Batch:
 
     Attributes:
         data: trajectories of the data.
-        rollouts: trajectories of the replay buffer, where the trainer wants any at this step.
+        rollouts: trajectories of the replay buffer; None where the trainer wants none at this step, or there are more
+            micro-batches than roll-outs.
         rollout_weight: trajectories of the data per roll-out, over all micro-batches: what makes sums over
             both comparable.
         step: optimiser step, from 0.

@@ -32,7 +32,7 @@ def train(trainer: Trainer, policy: Policy, examples: Dataset, budget: Budget, c
     step, and all hold the same weights at any time; the clock of the first decides when training ends.
 
     Args:
-        trainer: supplies ``loss``, ``prepare`` and ``rollouts``.
+        trainer: supplies ``loss`` and the methods beside it.
         policy: trained in place.
         examples: columns ``prompt``, ``completion``, ``finished``.
         budget: the first limit reached ends training; the schedule is laid out over ``budget.steps``.
@@ -46,6 +46,11 @@ def train(trainer: Trainer, policy: Policy, examples: Dataset, budget: Budget, c
             has fewer examples than micro-batches, ``prepare`` leaves fewer than there are processes, or these do not
             start from the same state.
     """
+    with trainer.learner(policy, examples, context) as learner:
+        return _train(learner, policy, examples, budget, context)
+
+
+def _train(trainer: Trainer, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from accelerate.utils import DataLoaderConfiguration

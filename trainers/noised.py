@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from trainers.base import Trainer
-from trainers.noise import NoiseKind, add_noise, check_noise, noise_of
+from trainers.noise import Noise, NoiseKind, add_noise, check_noise, noise_of
 
 if TYPE_CHECKING:
     from trainers.base import Context, Preparation
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NoisedTrainer(Trainer):
-    """What to inherit from, before the trainer with the loss; noise is drawn afresh at every optimiser step.
+    """What to inherit from before the trainer with the loss; noise is drawn afresh at every optimiser step.
 
     Attributes:
         noise: eta, the probability of noise at each visit of a state.
@@ -36,12 +36,16 @@ class NoisedTrainer(Trainer):
         check_noise(self.noise, self.noise_kind)
 
     def prepare(self, expert: list[Trajectory], policy: Policy, context: Context) -> Preparation:
-        """Noise the trajectories; the draws depend on the ``noise`` seed and the step."""
-        noise = noise_of(self.noise, self.noise_kind, expert, policy, context)
+        """Noise what the trainer would train on; the draws depend on the ``noise`` seed and the step."""
+        plain, noise = super().prepare(expert, policy, context), self._noise(expert, policy, context)
 
         def prepare(trajectories: list[Trajectory], step: int) -> list[Trajectory]:
+            chosen = plain(trajectories, step)
             if noise.of_policy:
-                context.meter.read(sum(map(len, trajectories)))
-            return add_noise(trajectories, noise, policy, np.random.default_rng([context.seeds["noise"], step]))
+                context.meter.read(sum(map(len, chosen)))
+            return add_noise(chosen, noise, policy, np.random.default_rng([context.seeds["noise"], step]))
 
         return prepare
+
+    def _noise(self, expert: list[Trajectory], policy: Policy, context: Context) -> Noise:
+        return noise_of(self.noise, self.noise_kind, expert, policy, context)

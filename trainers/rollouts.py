@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +27,12 @@ class Rollouts:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("batch", "refresh", "capacity", "refresh_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, least in (("batch", 1), ("refresh", 1), ("capacity", 1), ("refresh_every", 1), ("first_step", 0)):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= least):
+                raise ValueError(f"roll-outs: {name} must be a whole number, at least {least}, got {value!r}")
+        if not 0 < self.temperature < inf:
+            raise ValueError(f"roll-outs: temperature must lie in (0, inf), got {self.temperature!r}")
 
     def wanted(self, step: int) -> bool:
         """Whether an optimiser step learns from them."""

@@ -15,7 +15,7 @@ from trainers.batches import Batch, Sequences, Trajectory, finished
 from trainers.divergences import DIVERGENCES
 from trainers.levels import Levels, level_head, raised
 from trainers.mle import negative_log_likelihood
-from trainers.noise import Noise, noise_of
+from trainers.noise import Noise
 from trainers.noised import NoisedTrainer
 from trainers.objective import Terms, slots_that_count, terms
 from trainers.rollouts import Rollouts
@@ -127,8 +127,9 @@ class SequenceMatch(Trainer):
         )
 
     @contextmanager
-    def learner(self, policy: Policy, examples: Dataset) -> Iterator[Trainer]:
+    def learner(self, policy: Policy, examples: Dataset, context: Context) -> Iterator[Trainer]:
         """With the level head, if there is one; a text that is cut leaves the value terms to the data."""
+        del context
         cut = not all(finished(examples))
         with level_head(policy) if self.levels == "head" else nullcontext():
             yield replace(self, value_weight=1.0) if cut and self.value_weight is None else self
@@ -208,4 +209,4 @@ class SequenceMatchBackspace(NoisedTrainer, SequenceMatch):
 
     def rollout_noise(self, expert: list[Trajectory], policy: Policy, context: Context) -> Noise | None:
         """That of the data, where it is asked for."""
-        return noise_of(self.noise, self.noise_kind, expert, policy, context) if self.noise_rollouts else None
+        return self._noise(expert, policy, context) if self.noise_rollouts else None

@@ -60,6 +60,7 @@ class Unlikelihood(Trainer):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.alpha < math.inf:
             raise ValueError(f"alpha must lie in [0, inf), got {self.alpha}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.costing.architecture import Architecture
 from harness.costing.lengths import Lengths
-from harness.costing.work import ROWS, noise_factor, walk_length
+from harness.costing.work import ROWS, noise_factor, rollouts_of, walk_length
 from harness.preparation import instance
 from harness.registry import TRAINERS
 from harness.trial import Trial
@@ -57,7 +57,7 @@ def memory(trial: Trial, lengths: Lengths, model: Architecture) -> Memory:
     trainer: Trainer = instance(TRAINERS, trial.trainer)
     settings: Optimization = build(Optimization, trial.optimization, Key("optimization"))
     longest = int(lengths.prompts.max())
-    rollouts = trainer.rollouts(settings, trial.budget["steps"])
+    rollouts = rollouts_of(trial, trainer)
     sampling = _sampling(trial, lengths, model, trainer, longest, rollouts)
     if not trainer.learns:
         return Memory(model.weight_bytes, 0, 0, 0, 0, sampling)

@@ -7,6 +7,8 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from harness.costing.lengths import Lengths
+from harness.entries import one_line
+from harness.errors import StudyError
 from harness.preparation import instance
 from harness.registry import TRAINERS
 from harness.seeding import axis_seed
@@ -15,6 +17,7 @@ from harness.validation import Key, build
 
 if TYPE_CHECKING:
     from trainers.base import Budget, Optimization, Trainer
+    from trainers.rollouts import Rollouts
 
 ROWS = 64
 """Roll-outs sampled together, see ``trainers.generation.sample``."""
@@ -56,6 +59,20 @@ def noise_factor(trainer: Trainer) -> float:
     return 1 + 2 * rate / (1 - rate)
 
 
+def rollouts_of(trial: Trial, trainer: Trainer) -> Rollouts | None:
+    """When the trainer of a trial samples its policy.
+
+    Raises:
+        StudyError: if the trainer fails to say.
+    """
+    from trainers.base import Optimization
+
+    try:
+        return trainer.rollouts(build(Optimization, trial.optimization, Key("optimization")), trial.budget["steps"])
+    except Exception as error:
+        raise StudyError(f"trainer {trial.trainer.name!r} does not say what it samples: {one_line(error)}") from error
+
+
 def owns_loop(trainer: Trainer) -> bool:
     """Whether a trainer trains in a loop of its own, which can spend what it likes."""
     from trainers.base import Trainer
@@ -85,7 +102,7 @@ def work(trial: Trial, lengths: Lengths, parameters: int, *, most: bool) -> Work
     budget: Budget = replace(build(Budget, trial.budget, Key("budget")), seconds=None)
     settings: Optimization = build(Optimization, trial.optimization, Key("optimization"))
     data = lengths.prompts + lengths.actions * noise_factor(trainer)
-    rollouts = trainer.rollouts(settings, budget.steps)
+    rollouts = rollouts_of(trial, trainer)
     walk = walk_length(trial, lengths, trainer) if most else min(float(lengths.actions.mean()), lengths.new)
     own = (float(lengths.prompts.mean()) + walk) * (rollouts.batch if rollouts else 0)
     reads = isinstance(trainer, NoisedTrainer) and trainer.noise_kind == "policy"

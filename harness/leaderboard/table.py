@@ -15,6 +15,7 @@ from rich.text import Text
 
 from harness.leaderboard.cells import absence
 from harness.leaderboard.numbers import ARROWS, number
+from harness.tables import unequal_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def _footnote(results: pd.DataFrame) -> str:
     if seeds == 1:
         means = "One seed only: differences between rows may be noise, and cannot be tested."
     absent = [f"{count} trial{'s' if count != 1 else ''} {status}." for status, count in _absent(results)]
-    return "\n".join([means, *absent])
+    return "\n".join([means, *unequal_steps(results), *absent])
 
 
 def _absent(results: pd.DataFrame) -> Iterable[tuple[str, int]]:

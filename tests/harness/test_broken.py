@@ -21,6 +21,10 @@ FAULTS = {
         f"{HEAD}@dataclass(frozen=True, kw_only=True)\nclass Mine(Pretrained):\n    optimization: str = 'sgd'",
         "has a setting named 'optimization', which a study uses otherwise",
     ),
+    "shadows": (
+        f"{HEAD}@dataclass(frozen=True, kw_only=True)\nclass Mine(Pretrained):\n    rollouts: int = 8",
+        "has a setting named 'rollouts', which is a method of Trainer",
+    ),
     "untyped": (
         f"from __future__ import annotations\n{HEAD}@dataclass(frozen=True, kw_only=True)\n"
         "class Mine(Pretrained):\n    size: Nowhere = 1",

@@ -13,6 +13,7 @@ from harness.costing.devices import H100, Device
 from harness.costing.lengths import lengths
 from harness.costing.memory import layer_bytes, memory
 from harness.costing.work import Work, owns_loop, work
+from harness.errors import StudyError
 from harness.expansion import plan
 from harness.preparation import instance, prepare
 from harness.registry import TRAINERS
@@ -180,6 +181,20 @@ def test_roll_outs_of_a_plug_in_are_foreseen(tmp_path):
     assert spent["generated_tokens"] <= most.sampled
     assert likely.flops == pytest.approx(spent["flops"], rel=0.1)
     assert memory(*planned(own)).activations > memory(*planned({"mle": {}})).activations
+
+
+def test_a_plug_in_that_does_not_say_what_it_samples_is_named(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from trainers.mle import MaximumLikelihood\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Own(MaximumLikelihood):\n"
+        "    def rollouts(self, optimization, steps):\n"
+        "        return 1 / 0\n"
+    )
+    own = planned({"one": {"use": f"{tmp_path / 'own.py'}:Own"}})
+    with pytest.raises(StudyError, match="trainer 'one' does not say what it samples: ZeroDivisionError"):
+        memory(*own)
 
 
 def test_a_trainer_with_a_loop_of_its_own_is_marked():

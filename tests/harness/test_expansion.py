@@ -118,7 +118,7 @@ def test_tables_of_a_task_and_of_a_trainer_override_the_study():
         resources={"gpus": 1},
         trainers={
             "pretrained": {"resources": {"gpus": 0}},
-            "shift": {"use": toy("Shift"), "optimization": {"learning_rate": 0.3}},
+            "shift": {"use": toy("Shift"), "optimization": {"learning_rate": 0.3}, "budget": {"steps": 99}},
         },
         tasks={
             "letters": {
@@ -139,8 +139,8 @@ def test_tables_of_a_task_and_of_a_trainer_override_the_study():
         assert (optimization["learning_rate"], optimization["batch_size"], optimization["warmup"]) == (rate, 4, 0.3)
     assert by_trainer["pretrained"].resources == {"cpus": 2, "gpus": 0}
     assert by_trainer["shift"].resources == {"cpus": 2, "gpus": 0.5}
+    assert [by_trainer[name].budget["steps"] for name in ("pretrained", "shift")] == [77, 99]
     trial = found[0]
-    assert trial.budget["steps"] == 77
     assert (trial.model["fresh"]["hidden_size"], trial.model["fresh"]["num_attention_heads"]) == (16, 2)
     assert list(trial.decoders) == ["cool"]
     assert [metric.name for metric in trial.metrics] == ["accuracy"]

@@ -45,6 +45,13 @@ def test_a_cell_has_the_mean_and_the_value_of_every_seed():
     assert "Means over 2 matched seeds, the seeds' values below; `seqmatch compare` tests the differences." in text
 
 
+def test_steps_that_differ_are_said_but_not_those_of_what_is_not_trained():
+    steps = {"none": 0, "mle": 40, "long": 60}
+    tables = [results({(name, seed): 0.1 for seed in range(2)}, step=step) for name, step in steps.items()]
+    assert "Optimiser steps" not in render(pd.concat(tables[:2]))
+    assert "Optimiser steps on t differ: mle 40, long 60." in render(pd.concat(tables))
+
+
 @pytest.mark.parametrize("status", ["failed", "missing"])
 def test_a_seed_without_a_value_is_never_averaged_over_silently(status):
     text = render(results({("mle", 0): 0.2, ("mle", 1): 0.4, ("bc", 0): 0.5, ("bc", 1): status}))

@@ -71,6 +71,15 @@ def test_the_end_of_a_training_example_has_a_place_in_the_context():
         checked(tasks=letters(train_length=8))
 
 
+def test_a_training_prompt_without_room_for_a_roll_out_is_found():
+    room = letters(length=7, train_length=7, train_answer=1)
+    none = letters(length=7, train_length=8, train_answer=1)
+    checked(tasks=room, trainers={"sequence_match": {}})  # 1 + 7 + 8 = 16
+    checked(tasks=none, trainers={"mle": {}})
+    with pytest.raises(StudyError, match=r"a training prompt with a roll-out of 8 new tokens takes 17 tokens.*has 16"):
+        checked(tasks=none, trainers={"mle": {}, "sequence_match": {}})
+
+
 def test_text_that_the_tokenizer_does_not_keep_is_found():
     with pytest.raises(
         StudyError, match=r"task 'letters': 4 of 4 test prompts do not survive the tokenizer: 'é08' becomes '08'"
@@ -125,7 +134,7 @@ def test_a_bug_of_a_task_is_left_to_its_trials():
 
 def test_every_distinct_task_and_model_is_prepared_once(monkeypatch):
     seen = []
-    monkeypatch.setattr("harness.preflight._check_combination", lambda trial, note: seen.append(trial.task.name))
+    monkeypatch.setattr("harness.preflight._check_combination", lambda trial, *_: seen.append(trial.task.name))
     checked(seeds=5, tasks={**letters(), "other": {"use": toy("Letters"), "train": 9}})
     assert seen == ["letters", "other"]
 

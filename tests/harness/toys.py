@@ -33,6 +33,7 @@ class Letters(Task):
     test: int = 4
     length: int = 3
     train_length: int | None = None
+    train_answer: int | None = None
     overlap: bool = False
     accent: bool = False
     fault: Literal["none", "bug", "empty"] = "none"
@@ -53,7 +54,8 @@ class Letters(Task):
         length = self.length if split == "test" or self.train_length is None else self.train_length
         words = [f"{index:0{length}d}" for index in range(first, first + count)]
         prompts = [word.replace("0", "é", 1) for word in words] if self.accent and split == "test" else words
-        return Dataset.from_dict({"prompt": prompts, "completion": words, "finished": [True] * count})
+        answers = [word[: self.train_answer] for word in words] if split == "train" else words
+        return Dataset.from_dict({"prompt": prompts, "completion": answers, "finished": [True] * count})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -18,8 +18,13 @@ from trainers.backspace import IGNORE
 from trainers.base import Budget, Context
 from trainers.batches import Trajectory, collate, trajectories_of
 from trainers.behavioral_cloning import BehavioralCloning
+from trainers.mle import MaximumLikelihood
 from trainers.noise import NOISE_KINDS, Noise, NoiseKind, add_noise, noise_of
+from trainers.noised import NoisedTrainer
 from trainers.policy import Policy
+
+if TYPE_CHECKING:
+    from trainers.base import Preparation
 
 MakePolicy = Callable[..., Policy]
 LETTERS = "abcde"
@@ -167,3 +172,26 @@ def test_the_noise_token_carries_no_loss_but_its_erasure_does(make_policy: MakeP
     forced = (batch.labels != IGNORE) & ~batch.acts
     assert forced.sum() == (batch.labels == policy.actions.bksp).sum() > 3
     assert batch.acts[(batch.labels == policy.actions.bksp)].all()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortFirst(MaximumLikelihood):
+    def prepare(self, expert: list[Trajectory], policy: Policy, context: Context) -> Preparation:
+        return lambda trajectories, step: sorted(trajectories, key=len)[: max(1, len(trajectories) - step)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyShortFirst(NoisedTrainer, ShortFirst):
+    pass
+
+
+def test_noise_comes_on_top_of_what_the_trainer_beside_it_prepares(make_policy: MakePolicy, context: Context) -> None:
+    policy = make_policy(backspace=True)
+    examples = Dataset.from_dict({"prompt": [""] * 3, "completion": ["abcde", "a", "abc"]})
+    expert = trajectories_of(examples, policy)
+    prepared = NoisyShortFirst(noise=0.9).prepare(expert, policy, context)(expert, 2)
+    assert len(prepared) == 1
+    assert policy.actions.bksp in prepared[0].actions
+    assert NoisyShortFirst(noise=0.0).prepare(expert, policy, context)(expert, 1) == [expert[1], expert[2]]
+    with pytest.raises(ValueError, match="noise must lie in"):
+        NoisyShortFirst(noise=1.0)

@@ -13,11 +13,12 @@ from trainers.base import Budget, Context, Loss, Meter
 from trainers.batches import Batch, Sequences
 from trainers.decoding import Decoder
 from trainers.generation import Sample, sample
+from trainers.loop import train
 from trainers.noise import Noise, NoiseKind, NoisySteps, noise_of
 from trainers.policy import Policy
 from trainers.replay import ReplayBuffer
 from trainers.rollouts import Rollouts
-from trainers.sequence_match import SequenceMatchBackspace
+from trainers.sequence_match import SequenceMatch, SequenceMatchBackspace
 
 MakePolicy = Callable[..., Policy]
 COUNT, ACTIONS = 4000, 8
@@ -118,6 +119,27 @@ class Watching(SequenceMatchBackspace):
         return super().loss(policy, batch)
 
 
+@dataclass(frozen=True, kw_only=True)
+class InALoop(SequenceMatch):
+    """A plug-in of before ``rollouts``: its ``fit`` calls the loop."""
+
+    def fit(self, policy: Policy, examples: Dataset, budget: Budget, context: Context) -> Policy:
+        return train(self, policy, examples, budget, context)
+
+
+def test_whoever_calls_the_loop_has_roll_outs_and_the_level_head(
+    make_policy: MakePolicy, examples: Dataset, context: Context
+) -> None:
+    found = []
+    for kind in (SequenceMatch, InALoop):
+        trainer = kind(cloning_share=0.3, refresh=8, alpha=0.5, levels="head")
+        policy, here = make_policy(backspace=False), replace(context, meter=Meter())
+        trainer.fit(policy, examples, Budget(steps=10), here)
+        found.append((here.meter.reading()["flops"], [each.tolist() for each in policy.model.parameters()]))
+    assert found[0] == found[1]
+    assert here.meter.generated_tokens > 0
+
+
 def test_the_temperature_of_rollouts_reaches_training(make_policy: MakePolicy, context: Context) -> None:
     examples = Dataset.from_dict({"prompt": ["a"] * 4, "completion": ["bc"] * 4, "finished": [True] * 4})
     found = []
@@ -143,10 +165,14 @@ def test_cold_rollouts_are_greedier(make_policy: MakePolicy, context: Context) -
     assert shares[1] > shares[0] + 0.2
 
 
-@pytest.mark.parametrize("name", ["batch", "refresh", "capacity", "refresh_every"])
-def test_a_number_of_roll_outs_is_positive(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-        Rollouts(**{"batch": 1, "refresh": 1, "capacity": 1, name: 0})
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name in ("batch", "refresh", "capacity", "refresh_every") for value in (0, 1.5)]
+    + [("first_step", -1), ("first_step", 2.5), ("temperature", 0), ("temperature", float("nan"))],
+)
+def test_impossible_roll_outs_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"roll-outs: {name} must .*, got {value}"):
+        Rollouts(**{"batch": 1, "refresh": 1, "capacity": 1, name: value})
 
 
 def test_roll_outs_are_sampled_from_the_first_step_every_so_often() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ from datasets import Dataset
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from trainers.base import Budget, Context, Trainer, TrainerError
+from trainers.base import Budget, Context, Loss, Trainer, TrainerError
+from trainers.batches import Batch
 from trainers.mle import MaximumLikelihood
 from trainers.policy import Policy
+from trainers.scores import score
 
 if TYPE_CHECKING:
     from trainers.base import Preparation
@@ -102,6 +105,30 @@ class Own(Trainer):
                 context.evaluate(policy)
         policy.model.eval()
         return policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Critic(MaximumLikelihood):
+    """Likelihood in the shared loop, and a head that learns to foretell it; the head is there in training only."""
+
+    @contextmanager
+    def learner(self, policy: Policy, examples: Dataset, context: Context) -> Iterator[Trainer]:
+        del examples
+        with torch.random.fork_rng():
+            torch.manual_seed(context.seeds["dropout"])
+            head = torch.nn.Linear(policy.model.config.hidden_size, 1)
+        policy.model.add_module("critic", head)
+        try:
+            yield self
+        finally:
+            delattr(policy.model, "critic")
+
+    def loss(self, policy: Policy, batch: Batch) -> Loss:
+        likelihood, acts = super().loss(policy, batch), batch.data.acts
+        scores, hidden = score(policy, batch.data, acts)
+        guesses = policy.model.get_submodule("critic")(hidden)[:, 0]
+        errors = (guesses - scores.log_probability[acts].detach()) ** 2
+        return Loss(likelihood.total + errors.sum(), likelihood.steps)
 
 
 @dataclass(frozen=True, kw_only=True)

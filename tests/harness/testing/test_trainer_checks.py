@@ -184,7 +184,7 @@ BROKEN = [
 ]
 
 
-CONFORMING = ("Own", "ShorterHalf")
+CONFORMING = ("Own", "ShorterHalf", "Critic")
 QUICK = {check.name for check in TRAINER.checks(Tier.QUICK)} - COSTLY
 FILES = {check.name: check.function.__module__ for check in TRAINER.checks()}
 TRIED_BY_ALL = {f"{FITS}:DrawsAnew", f"{LOSSES}:MeansOverRows", f"{LOOPS}:DropsLast"}
