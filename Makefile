@@ -32,7 +32,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 # The project's own results: see results/reference/README.md. Finished trials are not run again. The last is a night without
-# a GPU: make reference REFERENCE="main flops noise regimes grid" leaves it out.
+# a GPU: make reference REFERENCE="main flops noise regimes grid few" leaves it out.
 REFERENCE := main flops noise regimes grid few smollm2
 # Clustered together are those that are contrasted: what nobody asks about would take clusters away from them.
 JOINTLY := --decoder ancestral --decoder nucleus --trainer mle --trainer unlikelihood --trainer behavioral_cloning \

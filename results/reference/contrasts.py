@@ -90,7 +90,8 @@ def families() -> Iterator[Family]:
         pairs += [(Side(f"match_backspace{kind}"), Side(f"cloning{kind}")) for kind in ("", "_policy")]
         pairs += [(Side(one), Side(one, "no_erasing")) for one in ("match_backspace", "cloning")]
         yield Family("regimes", "regimes", task, "kl_forward", tuple(pairs))
-    yield Family("few", "methods", "few", "kl_forward", methods(erasing=True))
+    for task in ("few", "few_b", "few_c"):
+        yield Family("few", "methods", task, "kl_forward", methods(erasing=True))
     variants = (
         "behavioral_cloning alpha_16th alpha_4th alpha_4_times noise_4_times noise_on_rollouts half_value_weight "
         "levels_logits refresh_5 refresh_once from_the_start late no_cloning_left "

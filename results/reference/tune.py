@@ -48,11 +48,13 @@ LEARNING_RATES = {
     "language": [(4e-3, 2e-2)],
     "arithmetic": [(2e-3, 2e-2), (4e-4, 4e-3)],
     "text": [(1e-3, 1e-2)],
-    "few": [(1e-3, 2e-2)],
+    "few": [(1e-3, 2e-2)] * 2,
 }
 """Ranges of ``TRIES`` points each. A second one is around what was best in the first, or beyond its edge."""
 NOISE = {**dict.fromkeys(OBJECTIVES, (0.01, 0.3)), "text": (0.001, 0.3)}
 WEIGHT_DECAY = {**dict.fromkeys(OBJECTIVES, (0.01, 0.5)), "few": (0.01, 5.0)}
+STEPS = {"few": (50, 400)}
+"""Tasks on which stopping early is a setting too."""
 RANGES = {"unlikelihood": (0.01, 1.0), "alpha": (0.002, 0.4)}
 OWN = {
     "mle": (),
@@ -66,16 +68,19 @@ OWN = {
 
 def points(task: str) -> list[dict[str, Any]]:
     """The points of a task, spread evenly (Sobol): ranges are logarithmic, choices equally likely."""
-    sobol = qmc.Sobol(len(RANGES) + 5, seed=list(OBJECTIVES).index(task))
+    sobol = qmc.Sobol(len(RANGES) + 5 + (task in STEPS), seed=list(OBJECTIVES).index(task))
     return [_point(task, rates, row) for rates in LEARNING_RATES[task] for row in sobol.random(TRIES)]
 
 
 def _point(task: str, rates: tuple[float, float], row: NDArray[np.float64]) -> dict[str, Any]:
-    rate, decay, unlikelihood, noise, alpha, kind, levels = row.tolist()
+    rate, decay, unlikelihood, noise, alpha, kind, levels, *early = row.tolist()
     drawn = {"learning_rate": (rate, rates), "weight_decay": (decay, WEIGHT_DECAY[task]), "noise": (noise, NOISE[task])}
     drawn |= {name: (share, RANGES[name]) for name, share in zip(RANGES, (unlikelihood, alpha), strict=True)}
+    if early:
+        drawn["steps"] = (early[0], STEPS[task])
+    numbers = {name: float(f"{low * (high / low) ** share:.2g}") for name, (share, (low, high)) in drawn.items()}
     return {
-        **{name: float(f"{low * (high / low) ** share:.2g}") for name, (share, (low, high)) in drawn.items()},
+        **numbers,
         "noise_kind": KINDS[task][int(kind * len(KINDS[task]))],
         "levels": LEVELS[int(levels * len(LEVELS))],
     }
@@ -84,7 +89,8 @@ def _point(task: str, rates: tuple[float, float], row: NDArray[np.float64]) -> d
 def settings(trainer: str, point: dict[str, Any]) -> dict[str, Any]:
     """The table of a trainer in a study, at a point."""
     own = {"alpha" if name == "unlikelihood" else name: point[name] for name in OWN[trainer]}
-    return {**own, "optimization": {name: point[name] for name in ("learning_rate", "weight_decay")}}
+    budget = {"budget": {"steps": int(point["steps"])}} if "steps" in point else {}
+    return {**own, "optimization": {name: point[name] for name in ("learning_rate", "weight_decay")}, **budget}
 
 
 def recorded(task: str) -> pd.DataFrame:
