@@ -2,8 +2,8 @@
 PYTHON ?= python3
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
-# A group is the tests that share something costly, which one process then makes once.
-TESTS := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+# Tests of a module or class share a process, so that what is costly is made once.
+TESTS := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope
 
 .PHONY: setup leaderboard test test-all lint gate bench reference docs
 

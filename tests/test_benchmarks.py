@@ -59,6 +59,7 @@ def test_make_bench_runs_every_benchmark():
         assert f"python benchmarks/{script.name}" in guide
 
 
+@pytest.mark.long
 def test_costing():
     """A device is as fast as it is, and what it does in a step is what the plan counts."""
     *_, step, sampling = run(

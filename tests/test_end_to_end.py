@@ -34,8 +34,6 @@ SMALL = {
     "metrics.mauve.pooling": "mean",
 }
 
-pytestmark = pytest.mark.xdist_group("end_to_end")
-
 
 def seqmatch(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "harness", *arguments], capture_output=True, text=True)

@@ -14,7 +14,6 @@ from harness.cli import main
 
 ROOT = Path(__file__).parents[1]
 WORSE = ("--set", 'trainers.guarded.use="impatient.py:Impatient"')
-pytestmark = pytest.mark.xdist_group("example_gate")
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,11 @@ import os
 import subprocess
 import sys
 
+import pytest
 from pages import ROOT
 
 
+@pytest.mark.long
 def test_the_page_shows_what_the_plan_of_the_paper_prints(tmp_path):
     command = [sys.executable, "-m", "harness", "run", "paper_text", "--plan"]
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}

@@ -19,8 +19,6 @@ from harness.remeasuring import remeasure
 from harness.store import Store
 from harness.study import Study
 
-pytestmark = pytest.mark.xdist_group("damage")
-
 
 def study() -> Study:
     return small_study(

@@ -15,8 +15,6 @@ from harness.remeasuring import remeasure
 from harness.store import Store
 from harness.tables import COLUMNS
 
-pytestmark = pytest.mark.xdist_group("remeasuring")
-
 EVERYTHING = ["accuracy", "diversity", "exact", "perplexity", "trajectories", "mauve"]
 KEY = ["trial", "decoder", "metric"]
 

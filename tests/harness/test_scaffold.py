@@ -11,8 +11,6 @@ import pytest
 import harness
 from harness.scaffold import Package, write_package
 
-pytestmark = pytest.mark.xdist_group("scaffold")
-
 ROOT = Path(harness.__file__).parents[1]
 KINDS = ("trainer", "task", "metric")
 PIP = ["-q", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]

@@ -84,7 +84,8 @@ def test_a_trial_that_kills_every_worker_is_a_failed_row_and_the_others_finish(t
     assert f"failed: {record['traceback']}" in shown
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.long), 2])
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [1, 2])
 def test_every_pool_of_threads_is_pinned_in_the_first_trial_and_in_later_ones(workers, tmp_path):
     tasks = {"letters": {"use": toy("Letters"), "metrics": {"pools": {"use": toy("Pools")}}}}
     process = start(tmp_path / "out", tmp_path, workers, tasks=tasks, threads=1)
@@ -94,7 +95,10 @@ def test_every_pool_of_threads_is_pinned_in_the_first_trial_and_in_later_ones(wo
     assert results["value"].tolist() == [1] * 8
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.long)],
+)
 def test_a_run_that_is_stopped_leaves_no_worker_and_goes_on_to_the_same_table(number, code, tmp_path):
     trainers = {"pretrained": {}, "slow": {"use": toy("SlowToSave")}}
     study, out = small_study(seeds=1, save_policies=True, trainers=trainers), tmp_path / "out"

@@ -107,7 +107,7 @@ def test_bounded_walks_equal_the_sum_over_all_of_them(seed, backspace, depth, ma
     assert budgeted == pytest.approx(all_walks(policy, AB, depth, max_actions), abs=1e-12)
 
 
-@pytest.mark.parametrize("backspace", [False, True])
+@pytest.mark.parametrize("backspace", [pytest.param(False, marks=pytest.mark.long), True])
 def test_simulation_agrees(backspace):
     policy = random_policy(3, "ab", backspace)
     exact = final_text_distribution(policy, AB)

@@ -206,6 +206,7 @@ def test_p_values_are_uniform_where_all_have_one_distribution(monkeypatch):
     assert_uniform([joint.numbers["b"]["mauve_p"] for joint in found])
 
 
+@pytest.mark.long
 def test_p_values_are_uniform_where_texts_follow_their_prompt(monkeypatch):
     assert_uniform([joint.differences[0].p_value for joint in measured_again(monkeypatch, 150, prompted)])
 

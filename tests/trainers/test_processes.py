@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from launched import STEPS
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.long
 SCRIPT = Path(__file__).with_name("launched.py")
 EXACT = ["mle", "behavioral_cloning", "sequence_match_backspace", "head", "adapters", "accumulation"]
 Runs = dict[str, Any]

@@ -184,6 +184,5 @@ def test_built_in_metrics_conform(name, settings, llama):
     assert report.passed, "\n".join([report.summary, *(outcome.reason for outcome in report.outcomes)])
 
 
-@pytest.mark.xdist_group("TestAccuracy")
 class TestAccuracy(MetricTests):
     subject = "accuracy"

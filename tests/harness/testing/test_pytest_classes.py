@@ -9,8 +9,6 @@ import pytest
 from harness.testing.battery import Tier
 from harness.testing.trainer import TRAINER
 
-pytestmark = pytest.mark.xdist_group("pytest_classes")
-
 PLUGIN = """
 from dataclasses import dataclass
 from trainers.pretrained import Pretrained

@@ -126,18 +126,15 @@ def test_another_process_finds_a_file_that_was_named_from_its_folder(monkeypatch
     assert task_of("language", {}).address == "language"
 
 
-@pytest.mark.xdist_group("TestArithmetic")
 class TestArithmetic(TaskTests):
     subject = "arithmetic"
 
 
-@pytest.mark.xdist_group("TestLanguage")
 class TestLanguage(TaskTests):
     subject = "language"
 
 
 @pytest.mark.assets
-@pytest.mark.xdist_group("TestText")
 class TestText(TaskTests):
     subject = "text"
     settings: ClassVar[dict[str, int]] = {"train": 1000}

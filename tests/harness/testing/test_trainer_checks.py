@@ -185,6 +185,8 @@ BROKEN = [
 
 
 CONFORMING = ("Own", "ShorterHalf", "Critic")
+PARTS = {"unlikelihood", "behavioral_cloning", "sequence_match"}
+"""Trainers of the house that do little which those of ``make test`` do not."""
 QUICK = {check.name for check in TRAINER.checks(Tier.QUICK)} - COSTLY
 FILES = {check.name: check.function.__module__ for check in TRAINER.checks()}
 TRIED_BY_ALL = {f"{FITS}:DrawsAnew", f"{LOSSES}:MeansOverRows", f"{LOOPS}:DropsLast"}
@@ -239,8 +241,10 @@ def test_every_check_is_broken_by_a_trainer_and_every_broken_trainer_is_tried() 
 
 @pytest.mark.parametrize(
     "name",
-    [*TRAINERS.builtin, *(f"{HERE / LOOPS}.py:{each}" for each in CONFORMING)],
-    ids=lambda name: name.split(":")[-1],
+    [
+        pytest.param(name, id=name.split(":")[-1], marks=[pytest.mark.long] if name in PARTS else [])
+        for name in (*TRAINERS.builtin, *(f"{HERE / LOOPS}.py:{each}" for each in CONFORMING))
+    ],
 )
 def test_trainers_of_the_house_and_others_conform(name: str) -> None:
     report = run_checks("trainer", name)
