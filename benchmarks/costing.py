@@ -41,7 +41,8 @@ from harness.study import load_study
 from harness.trial import Trial
 from harness.validation import Key, build
 from trainers.base import Budget, Context, Optimization
-from trainers.models import ModelSpec, build_policy
+from trainers.model_spec import ModelSpec
+from trainers.models import build_policy
 
 GB = 1e9
 

@@ -24,7 +24,8 @@ from harness.assets import resolve
 from trainers.actions import ActionSpace
 from trainers.decoding import Decoder
 from trainers.generation import sample
-from trainers.models import ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import ModelSpec
+from trainers.models import build_policy, tokenizer_for
 from trainers.policy import Policy
 from trainers.slots import SlotModel
 

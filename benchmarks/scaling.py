@@ -26,7 +26,8 @@ import harness
 from trainers.base import Context
 from trainers.batches import Trajectory, collate
 from trainers.mle import MaximumLikelihood
-from trainers.models import FreshModel, ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import FreshModel, ModelSpec
+from trainers.models import build_policy, tokenizer_for
 from trainers.policy import Policy
 from trainers.replay import ReplayBuffer
 from trainers.rollouts import Rollouts

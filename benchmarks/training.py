@@ -37,7 +37,8 @@ from transformers import Trainer as TransformersTrainer
 from trainers.base import Budget, Context, Optimization, Trainer
 from trainers.behavioral_cloning import BehavioralCloning
 from trainers.mle import MaximumLikelihood
-from trainers.models import FreshModel, ModelSpec, build_policy
+from trainers.model_spec import FreshModel, ModelSpec
+from trainers.models import build_policy
 from trainers.policy import Policy
 from trainers.sequence_match import SequenceMatch, SequenceMatchBackspace
 

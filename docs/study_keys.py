@@ -18,7 +18,7 @@ from harness.registry import METRICS, TASKS, TRAINERS, Registry
 from harness.study import Evaluation, Generation, Resources, Study
 from trainers.base import Budget, Optimization
 from trainers.decoding import Decoder
-from trainers.models import FreshModel, LoraSpec, ModelSpec
+from trainers.model_spec import FreshModel, LoraSpec, ModelSpec
 
 HEAD = """# Every key of a study
 

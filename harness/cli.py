@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.errors import HarnessError
+from harness.testing.battery import Tier
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +48,6 @@ class PluginKind(enum.StrEnum):
     TRAINER = "trainer"
     TASK = "task"
     METRIC = "metric"
-
-
-class CheckTier(enum.StrEnum):
-    """How much ``check`` checks."""
-
-    QUICK = "quick"
-    FULL = "full"
 
 
 class EngineName(enum.StrEnum):
@@ -410,20 +404,19 @@ def check_plugin(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the plug-in, a.b=c.")
     ] = None,
-    tier: Annotated[CheckTier, typer.Option(help="How much to check.")] = CheckTier.QUICK,
+    tier: Annotated[Tier, typer.Option(help="How much to check.")] = Tier.QUICK,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Check that a trainer, task or metric behaves: exit code 0 it conforms, 1 it does not."""
     import json
 
     from harness.study import apply_override
-    from harness.testing.battery import Tier
     from harness.testing.running import run_checks
 
     settings = dict[str, object]()
     for override in overrides or ():
         apply_override(settings, override)
-    report = run_checks(kind, name, settings, Tier(tier))
+    report = run_checks(kind, name, settings, tier)
     if as_json:
         sys.stdout.write(f"{json.dumps(report.to_json(), indent=1)}\n")
     else:

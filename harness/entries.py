@@ -14,7 +14,7 @@ from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 
-from harness.errors import RegistryError
+from harness.errors import RegistryError, one_line
 from harness.validation import hints_of, settings_of
 
 OWN = "seqmatch"
@@ -153,8 +153,3 @@ def file_entry(kind: str, name: str, folder: Path | None = None) -> Entry | None
 def normalized(distribution: str) -> str:
     """A distribution's name as PEP 503 compares it."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as the end of an error message."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

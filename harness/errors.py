@@ -40,3 +40,8 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"{hint} (valid: {', '.join(names)})" if names else f"{hint} (there are none)"
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as the end of an error message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -74,7 +74,7 @@ class _Expansion:
     def __init__(self, study: Study, key: Key, folder: Path) -> None:
         from trainers.base import Budget, Optimization
         from trainers.decoding import Decoder
-        from trainers.models import ModelSpec
+        from trainers.model_spec import ModelSpec
 
         self.study, self.key, self.folder = study, key, folder
         self.classes: dict[str, type] = {

@@ -191,7 +191,7 @@ def _context_length(prepared: Prepared) -> int:
         return prepared.model.fresh.max_position_embeddings
     from transformers import AutoConfig
 
-    from trainers.models import context_length
+    from trainers.model_spec import context_length
 
     try:
         config = AutoConfig.from_pretrained(prepared.model.source)

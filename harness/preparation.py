@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from tasks.base import Split, Task, Tokenizer
-    from trainers.models import ModelSpec
+    from trainers.model_spec import ModelSpec
 
 T = TypeVar("T")
 
@@ -68,7 +68,8 @@ def max_actions(trial: Trial, prepared: Prepared) -> int:
 
 @lru_cache(maxsize=8)
 def _prepare(task_content: str, use: str, model_settings: str, split: Split) -> Prepared:
-    from trainers.models import ModelSpec, tokenizer_for
+    from trainers.model_spec import ModelSpec
+    from trainers.models import tokenizer_for
 
     component = Component(**{**json.loads(task_content), "use": use})
     task = instance(TASKS, component)

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.errors import StoreError
+from harness.errors import StoreError, one_line
 from harness.writing import SCRATCH
 
 T = TypeVar("T")
@@ -170,5 +170,4 @@ class RemoteFiles:
             extra = f"pip install '{_EXTRAS[scheme]}'" if scheme in _EXTRAS else "install it on every node"
             raise StoreError(f"{self.url} needs a package that is not there ({error}): {extra}") from error
         except Exception as error:
-            cause = " ".join(f"{type(error).__name__}: {error}".split())
-            raise StoreError(f"cannot {what} {self.url}/{name} ({cause}): {advice}") from error
+            raise StoreError(f"cannot {what} {self.url}/{name} ({one_line(error)}): {advice}") from error

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,8 +22,6 @@ RESAMPLES = 19_999
 TIE = 1e-9
 """Sums of differences that differ by less than this, relative to the sum of sizes, count as equal."""
 
-Alternative = Literal["two-sided", "less", "greater"]
-
 
 @dataclass(frozen=True)
 class SignFlip:
@@ -34,33 +31,21 @@ class SignFlip:
     exact: bool
 
 
-def sign_flip(differences: ArrayLike, seed: int = 0) -> SignFlip:
-    """Two-sided sign-flip test (Fisher's randomisation test of pairs) that differences are symmetric around 0.
+def sign_flips(families: Sequence[ArrayLike], seed: int = 0) -> list[SignFlip]:
+    """Two-sided sign-flip tests (Fisher's randomisation test of pairs) that differences are symmetric around 0.
 
     ``p`` is the share of sign patterns under which the sum is at least as far from 0 as it is, ties included. It is
     valid for any distribution and any effect that pairs share, and never below ``sign_flip_floor``. Up to
     ``EXACT_PAIRS`` pairs all patterns are enumerated; beyond that ``RESAMPLES`` are drawn, and the pattern at hand is
-    counted with them, which keeps the test valid (Phipson & Smyth 2010, arXiv 1603.05766).
+    counted with them, which keeps the test valid (Phipson & Smyth 2010, arXiv 1603.05766). Sets of equal length are
+    tested under the same patterns.
 
     Args:
-        differences: one per pair, shape ``(n,)``, n at least 1, finite.
+        families: sets of differences, each of shape ``(n,)``, n at least 1 and its own, finite.
         seed: of the drawn patterns.
 
     Raises:
-        ValueError: if there is no difference, or one is not finite.
-    """
-    return sign_flips([differences], seed)[0]
-
-
-def sign_flips(families: Sequence[ArrayLike], seed: int = 0) -> list[SignFlip]:
-    """``sign_flip`` of many sets of differences, those of equal length under the same patterns at once.
-
-    Args:
-        families: sets of differences, each of shape ``(n,)``, n at least 1 and its own.
-        seed: of the drawn patterns.
-
-    Raises:
-        ValueError: as ``sign_flip``.
+        ValueError: if a set has no difference, or one is not finite.
     """
     values = [_finite(differences) for differences in families]
     found = dict[int, SignFlip]()
@@ -121,15 +106,12 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def t_interval(
-    differences: ArrayLike, level: float = 0.95, alternative: Alternative = "two-sided"
-) -> tuple[float, float]:
+def t_interval(differences: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """Student-t confidence interval of a mean.
 
     Args:
         differences: shape ``(n,)``, finite.
         level: coverage, between 0 and 1.
-        alternative: "two-sided"; "greater" gives a lower bound alone (the upper is infinite), "less" an upper one.
 
     Returns:
         Lower and upper bound. NaN where a single number leaves its spread unknown.
@@ -140,11 +122,8 @@ def t_interval(
     values = _finite(differences)
     if len(values) == 1:
         return math.nan, math.nan
-    tail = (1 - level) / 2 if alternative == "two-sided" else 1 - level
-    reach = float(stats.t.isf(tail, len(values) - 1) * values.std(ddof=1)) / math.sqrt(len(values))
-    low = -math.inf if alternative == "less" else float(values.mean()) - reach
-    high = math.inf if alternative == "greater" else float(values.mean()) + reach
-    return low, high
+    reach = float(stats.t.isf((1 - level) / 2, len(values) - 1) * values.std(ddof=1)) / math.sqrt(len(values))
+    return float(values.mean()) - reach, float(values.mean()) + reach
 
 
 def iqm(values: ArrayLike) -> float:

@@ -92,7 +92,7 @@ class Study:
         checkpoint_every: optimiser steps between checkpoints of a running trial, to go on from after a crash; 0: none.
         threads: torch threads of a trial; part of its identity, since sums depend on it.
         resources: a ``Resources``, for an engine that asks for them.
-        model: a ``trainers.models.ModelSpec``.
+        model: a ``trainers.model_spec.ModelSpec``.
         budget: a ``trainers.base.Budget``.
         optimization: a ``trainers.base.Optimization``.
         generation: how test completions are sampled.

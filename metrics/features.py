@@ -49,7 +49,7 @@ def hidden_states(
         pooling: "last": the state of the last token; "mean": over all tokens; "sentence": the mean scaled to
             length one, as sentence encoders are trained with (Reimers & Gurevych 2019, arXiv 1908.10084).
         max_tokens: texts are cut to this many tokens of the feature model, special tokens not counted, and to its
-            context; ``cut_count`` says how many are.
+            context.
         batch_size: texts per forward pass; changes speed, and features by rounding: below 1e-5 of a row's length.
         cache: folder of cached features, made if absent; None: no cache. A corrupt file is computed again, with a
             warning.
@@ -81,14 +81,11 @@ def hidden_states(
 
 def token_counts(texts: Sequence[str], model: str, max_tokens: int) -> NDArray[np.int64]:
     """Length of each text in tokens of the feature model, after the cut; 0 if empty. Shape ``(n,)``."""
-    lengths, limit = _lengths(texts, model, max_tokens)
-    return np.minimum(lengths, limit)
-
-
-def cut_count(texts: Sequence[str], model: str, max_tokens: int) -> int:
-    """Number of texts of which features see only the first tokens, for ``max_tokens`` or the model's context."""
-    lengths, limit = _lengths(texts, model, max_tokens)
-    return int((lengths > limit).sum())
+    _check(texts)
+    _check_positive(max_tokens=max_tokens)
+    source = locate_model(model)
+    limit = _text_limit(source, max_tokens)
+    return np.array([len(ids) for ids in token_ids(load_tokenizer(source), texts, limit, special=False)])
 
 
 def _check(texts: Sequence[str]) -> None:
@@ -101,16 +98,6 @@ def _check_positive(**settings: int) -> None:
     for name, number in settings.items():
         if number < 1:
             raise MetricError(f"{name} must be positive, got {number}")
-
-
-def _lengths(texts: Sequence[str], model: str, max_tokens: int) -> tuple[NDArray[np.int64], int]:
-    """Lengths in tokens, exact up to one above the limit, and the limit."""
-    _check(texts)
-    _check_positive(max_tokens=max_tokens)
-    source = locate_model(model)
-    limit = _text_limit(source, max_tokens)
-    sequences = token_ids(load_tokenizer(source), texts, limit + 1, special=False)
-    return np.array([len(ids) for ids in sequences]), limit
 
 
 def _text_limit(source: ModelSource, max_tokens: int) -> int:

@@ -2,119 +2,34 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+import tokenizers
+import torch
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from trainers.actions import BACKSPACE_TOKEN, ActionSpace
+from trainers.devices import placed
+from trainers.model_spec import FreshModel, LoraSpec, ModelSpec
+from trainers.policy import Policy
+from trainers.quantization import keep_layout, loading
+from trainers.tokenizer import train_bpe
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import LlamaConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-    from trainers.policy import Policy
-
-
-@dataclass(frozen=True, kw_only=True)
-class FreshModel:
-    """A Llama trained from scratch, with a byte-level BPE trained on the task.
-
-    Attributes:
-        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, max_position_embeddings:
-            as in transformers' LlamaConfig.
-        merges: merges of the BPE.
-        alphabet: the BPE starts from all "bytes" or from those "seen" in the task.
-    """
-
-    hidden_size: int = 128
-    num_hidden_layers: int = 2
-    num_attention_heads: int = 4
-    intermediate_size: int = 512
-    max_position_embeddings: int = 256
-    merges: int = 1000
-    alphabet: Literal["bytes", "seen"] = "bytes"
-
-    def __post_init__(self) -> None:
-        for name in (
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "intermediate_size",
-            "max_position_embeddings",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"model.fresh: {name} must be at least 1, got {getattr(self, name)}")
-        if self.merges < 0:
-            raise ValueError(f"model.fresh: merges must be at least 0, got {self.merges}")
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"model.fresh: hidden_size {self.hidden_size} is no multiple of {self.num_attention_heads} heads"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoraSpec:
-    """Low-rank adapters on all linear layers (Hu et al. 2021), merged when the policy is saved.
-
-    Attributes:
-        rank: of the adapters.
-        alpha: what they add is scaled by alpha / rank.
-        dropout: on what they read.
-    """
-
-    rank: int = 16
-    alpha: float = 16.0
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"model.lora: rank must be at least 1, got {self.rank}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.lora: dropout must lie in [0, 1), got {self.dropout}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """The ``model`` table of a study: exactly one of ``fresh``, ``path`` and ``hub``.
-
-    Attributes:
-        fresh: train from scratch.
-        path: a folder in Hugging Face's format.
-        hub: a hub id.
-        start_token: token that every prompt begins with; None: the tokenizer's begin token.
-        lora: train low-rank adapters only.
-        dtype: torch dtype of pre-trained weights; fresh ones are float32.
-        quantization: hold frozen weights in four bits ("nf4", by bitsandbytes), of a pre-trained model with ``lora``.
-        gradient_checkpointing: keep the inputs of layers only and compute the rest again on the way back: less memory
-            for about a third more time, the same losses.
-    """
-
-    fresh: FreshModel | None = None
-    path: str | None = None
-    hub: str | None = None
-    start_token: str | None = None
-    lora: LoraSpec | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    quantization: Literal["nf4"] | None = None
-    gradient_checkpointing: bool = False
-
-    def __post_init__(self) -> None:
-        given = [name for name in ("fresh", "path", "hub") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"model: give exactly one of fresh, path and hub, got {' and '.join(given) or 'none'}")
-        if self.quantization and (self.fresh or not self.lora):
-            raise ValueError("model: quantization freezes weights: it needs a model of path or hub, and model.lora")
-        if self.fresh and self.dtype != "float32":
-            raise ValueError(f"model: fresh weights are float32, not {self.dtype}: set optimization.precision")
-
-    @property
-    def source(self) -> str:
-        """The folder or hub id of a pre-trained model."""
-        found = self.path if self.path is not None else self.hub
-        if found is None:
-            raise ValueError("a fresh model has no source")
-        return found
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def tokenizer_for(spec: ModelSpec, corpus: Callable[[], Iterator[str]], cache: Path | None) -> PreTrainedTokenizerBase:
@@ -128,13 +43,6 @@ def tokenizer_for(spec: ModelSpec, corpus: Callable[[], Iterator[str]], cache: P
     Raises:
         ValueError: if the corpus is empty.
     """
-    import hashlib
-
-    import tokenizers
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
-    from trainers.tokenizer import train_bpe
-
     if spec.fresh is None:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(spec.source)
         return tokenizer
@@ -167,14 +75,6 @@ def build_policy(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, *, backspa
         ImportError: if quantised weights are wanted and bitsandbytes is not installed.
         ValueError: if gradient checkpointing is wanted and the model has none.
     """
-    import copy
-
-    import torch
-
-    from trainers.actions import BACKSPACE_TOKEN, ActionSpace
-    from trainers.devices import placed
-    from trainers.policy import Policy
-
     tokenizer = copy.deepcopy(tokenizer)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -192,8 +92,6 @@ def build_policy(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, *, backspa
 
 def fresh_config(fresh: FreshModel, vocabulary: int) -> LlamaConfig:
     """The configuration of a fresh model over so many tokens; it names no special tokens."""
-    from transformers import LlamaConfig
-
     return LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=fresh.hidden_size,
@@ -208,11 +106,6 @@ def fresh_config(fresh: FreshModel, vocabulary: int) -> LlamaConfig:
     )
 
 
-def context_length(config: PreTrainedConfig) -> int:
-    """Context of a model in tokens; a very large number where its configuration names none."""
-    return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 2**31)
-
-
 def skeleton(spec: ModelSpec, config: PreTrainedConfig, vocabulary: int, *, backspace: bool) -> PreTrainedModel:
     """The model of a policy without its weights: on the meta device, so that it takes no memory.
 
@@ -222,9 +115,6 @@ def skeleton(spec: ModelSpec, config: PreTrainedConfig, vocabulary: int, *, back
         vocabulary: tokens of the tokenizer, ``<bksp>`` left out.
         backspace: whether the action space has ``<bksp>``.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, spec.dtype))
         if backspace:
@@ -245,10 +135,7 @@ def dequantize(gguf: Path, cache: Path) -> Path:
     Raises:
         FileNotFoundError: if there is no such file.
     """
-    import hashlib
-
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import GgufConfig  # not needed but here, and not in every version
 
     with gguf.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
@@ -284,8 +171,6 @@ def _save_atomically(save: Callable[[Path], object], folder: Path) -> None:
 
 
 def _fresh(fresh: FreshModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    from transformers import LlamaForCausalLM
-
     config = fresh_config(fresh, len(tokenizer))
     config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
     config.pad_token_id = tokenizer.pad_token_id
@@ -293,11 +178,6 @@ def _fresh(fresh: FreshModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedM
 
 
 def _pretrained(spec: ModelSpec) -> PreTrainedModel:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from trainers.quantization import keep_layout, loading
-
     dtype = getattr(torch, spec.dtype)
     packing = {} if spec.quantization is None else loading(spec.quantization, dtype)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(spec.source, dtype=dtype, **packing)
@@ -312,8 +192,6 @@ def _embeddings(model: Any) -> tuple[Tensor, Tensor]:
 
 def _add_mean_row(model: PreTrainedModel, token: int) -> None:
     """Give a new token the mean embedding, on the input and on the output side."""
-    import torch
-
     means = [table.detach()[:token].mean(0) for table in _embeddings(model)]
     if token >= len(_embeddings(model)[0]):
         model.resize_token_embeddings(token + 1, mean_resizing=False)

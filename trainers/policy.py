@@ -16,7 +16,7 @@ from trainers.actions import ActionSpace, actions_of
 from trainers.batches import Sequences, Trajectory, collate
 from trainers.devices import placed
 from trainers.generation import sample
-from trainers.models import context_length
+from trainers.model_spec import context_length
 from trainers.modes import evaluation_mode
 from trainers.outside import generation_config, starting_tokenizer
 from trainers.quantization import merged, size

@@ -14,7 +14,7 @@ from harness.validation import Key, build
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-    from trainers.models import FreshModel, ModelSpec
+    from trainers.model_spec import FreshModel, ModelSpec
 
 SPECIAL = 3
 """Tokens of a fresh tokenizer beside its alphabet and merges, see ``trainers.tokenizer``."""
@@ -60,7 +60,7 @@ def architecture(trial: Trial, vocabulary: int | None, *, backspace: bool) -> Ar
     Returns:
         The model, or a sentence on what is unknown of it and how to tell.
     """
-    from trainers.models import ModelSpec
+    from trainers.model_spec import ModelSpec
 
     try:
         spec = build(ModelSpec, resolve(trial.model), Key("model"))

@@ -60,6 +60,7 @@ def lengths(trial: Trial) -> Lengths | str:
         The lengths, or a sentence on why nothing is known of them.
     """
     from tasks.text import Text
+    from trainers.batches import finished
 
     try:
         task: Task = instance(TASKS, trial.task)
@@ -76,7 +77,7 @@ def lengths(trial: Trial) -> Lengths | str:
         return f"its examples cannot be read ({type(error).__name__}: {error})"
     prompts, actions = (_counts(rows[name], tokenizer) for name in ("prompt", "completion"))
     bound = "the data in bytes, which are the most tokens that there can be: the tokenizer is not at hand"
-    ends = np.array(rows["finished"] if "finished" in rows.column_names else [True] * len(rows), np.int64)
+    ends = np.array(finished(rows), np.int64)
     return Lengths(prompts + 1, actions + ends, vocabulary, task.max_new_tokens, "the data" if tokenizer else bound)
 
 
@@ -85,7 +86,8 @@ def _tokenizer(trial: Trial, task: Task) -> PreTrainedTokenizerBase | None:
     from transformers import AutoTokenizer
 
     from tasks.text import Text
-    from trainers.models import ModelSpec, tokenizer_for
+    from trainers.model_spec import ModelSpec
+    from trainers.models import tokenizer_for
 
     try:
         model = build(ModelSpec, resolve(trial.model), Key("model"))

@@ -7,8 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from harness.costing.lengths import Lengths
-from harness.entries import one_line
-from harness.errors import StudyError
+from harness.errors import StudyError, one_line
 from harness.preparation import instance
 from harness.registry import TRAINERS
 from harness.seeding import axis_seed

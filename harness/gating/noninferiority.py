@@ -123,14 +123,14 @@ def pass_probability(n: int, effect: float, spread: float, margin: float, level:
     return float(stats.nct.sf(stats.t.ppf(level, n - 1), n - 1, noncentrality))
 
 
-def seeds_to_pass(spread: float, margin: float, level: float = 0.95, power: float = POWER) -> int | None:
-    """Fewest pairs with which a candidate without a difference passes with probability ``power``; None if too many."""
+def seeds_to_pass(spread: float, margin: float, level: float = 0.95) -> int | None:
+    """Fewest pairs with which a candidate without a difference passes with probability ``POWER``; None if too many."""
     if spread == 0:
         return 2
     low, high = 1, MOST_SEEDS
-    if not pass_probability(high, 0.0, spread, margin, level) >= power:
+    if not pass_probability(high, 0.0, spread, margin, level) >= POWER:
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if pass_probability(middle, 0.0, spread, margin, level) >= power else (middle, high)
+        low, high = (low, middle) if pass_probability(middle, 0.0, spread, margin, level) >= POWER else (middle, high)
     return high

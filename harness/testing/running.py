@@ -17,16 +17,11 @@ from harness.testing.subjects import kind_of
 S = TypeVar("S")
 
 
-def _ignore(outcome: Outcome) -> None:
-    del outcome
-
-
 def run_checks(
     kind: str,
     name: str,
     settings: Mapping[str, Any] | None = None,
     tier: Tier = Tier.QUICK,
-    told: Callable[[Outcome], None] = _ignore,
 ) -> Report:
     """Check a trainer, task or metric.
 
@@ -35,7 +30,6 @@ def run_checks(
         name: as registered, or ``path/to/file.py:Class``.
         settings: of the plug-in; the others have their defaults.
         tier: how much is checked.
-        told: called with every outcome as soon as it is there.
 
     Raises:
         RequestError: if there is no such kind.
@@ -43,10 +37,7 @@ def run_checks(
     """
     found = kind_of(kind)
     plugin = found.find(name, settings or {})
-    outcomes = []
-    for check in found.battery.checks(tier):
-        outcomes.append(run_check(check, lambda: found.subject(plugin)))
-        told(outcomes[-1])
+    outcomes = [run_check(check, lambda: found.subject(plugin)) for check in found.battery.checks(tier)]
     minimum = found.battery.minimum[tier]
     return Report(kind, name, plugin.entry.origin, dict(plugin.settings), tier, minimum, tuple(outcomes))
 

@@ -13,7 +13,8 @@ from pages import ROOT, blocks, run_python
 
 from harness import load_results
 from trainers.decoding import Decoder
-from trainers.models import FreshModel, ModelSpec, build_policy
+from trainers.model_spec import FreshModel, ModelSpec
+from trainers.models import build_policy
 from trainers.policy import Policy
 from trainers.tokenizer import train_bpe
 

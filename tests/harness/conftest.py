@@ -66,7 +66,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A random feature model."""
-    from trainers.models import FreshModel, ModelSpec, build_policy, tokenizer_for
+    from trainers.model_spec import FreshModel, ModelSpec
+    from trainers.models import build_policy, tokenizer_for
 
     spec = ModelSpec(fresh=FreshModel(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8))
     folder = tmp_path_factory.mktemp("llama")

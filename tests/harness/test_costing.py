@@ -119,7 +119,8 @@ def test_what_a_layer_keeps_is_near_what_autograd_saves(width, inner, heads):
     """In float32: storages that the graph holds, weights left out, of three layers against those of one."""
     from transformers import LlamaForCausalLM
 
-    from trainers.models import FreshModel, fresh_config
+    from trainers.model_spec import FreshModel
+    from trainers.models import fresh_config
 
     def saved(layers):
         fresh = FreshModel(

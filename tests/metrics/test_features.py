@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metrics.base import MetricError
 from metrics.feature_cache import write_features
-from metrics.features import cut_count, hidden_states, token_counts
+from metrics.features import hidden_states, token_counts
 
 TEXTS = ["a", "The state of the union is strong.", "", "zz top", "é", "The state"]
 
@@ -70,7 +70,6 @@ def test_texts_are_cut_to_the_context(tiny_llama):
     long, short = hidden_states(["ab" * 40, "ab" * 32], tiny_llama, max_tokens=1000)
     np.testing.assert_allclose(long, short, atol=1e-6)
     assert token_counts(["ab" * 40], tiny_llama, 1000).tolist() == [64]
-    assert [cut_count(["ab" * 32, "ab" * 32 + "a", ""], tiny_llama, most) for most in (1000, 63, 1)] == [1, 2, 2]
 
 
 @pytest.mark.assets
@@ -78,7 +77,6 @@ def test_an_encoder_is_cut_to_its_context_with_special_tokens(minilm):
     texts = ["the " * 510, "the " * 511]
     np.testing.assert_allclose(*hidden_states(texts, minilm, max_tokens=10_000), atol=1e-5)
     assert token_counts(texts, minilm, 10_000).tolist() == [510, 510]
-    assert cut_count(texts, minilm, 10_000) == 1
 
 
 @pytest.mark.assets

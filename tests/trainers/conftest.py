@@ -9,7 +9,8 @@ import torch
 from datasets import Dataset
 
 from trainers.base import Context, Optimization
-from trainers.models import FreshModel, ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import FreshModel, ModelSpec
+from trainers.models import build_policy, tokenizer_for
 from trainers.policy import Policy
 
 TEXTS = ["abcde", "ace", "bead", "cab", "deed", "ebb"]

@@ -20,7 +20,8 @@ from trainers.batches import Batch
 from trainers.behavioral_cloning import BehavioralCloning
 from trainers.checkpoints import Snapshot
 from trainers.mle import MaximumLikelihood
-from trainers.models import FreshModel, LoraSpec, ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import FreshModel, LoraSpec, ModelSpec
+from trainers.models import build_policy, tokenizer_for
 from trainers.policy import Policy
 from trainers.processes import Processes
 from trainers.sequence_match import SequenceMatch, SequenceMatchBackspace

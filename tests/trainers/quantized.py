@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from trainers.base import Budget, Context, Optimization
 from trainers.decoding import Decoder
-from trainers.models import LoraSpec, ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import LoraSpec, ModelSpec
+from trainers.models import build_policy, tokenizer_for
 from trainers.policy import Policy
 from trainers.sequence_match import SequenceMatchBackspace
 

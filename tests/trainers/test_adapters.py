@@ -13,7 +13,8 @@ from datasets import Dataset
 from trainers.base import Budget, Context, Trainer
 from trainers.batches import Trajectory
 from trainers.decoding import Decoder
-from trainers.models import LoraSpec, ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import LoraSpec, ModelSpec
+from trainers.models import build_policy, tokenizer_for
 from trainers.policy import Policy
 from trainers.replay import ReplayBuffer
 from trainers.rollouts import Rollouts

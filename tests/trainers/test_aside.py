@@ -16,7 +16,8 @@ from trainers.aside import set_aside
 from trainers.base import Budget, Context, Meter, Trainer
 from trainers.decoding import Decoder
 from trainers.mle import MaximumLikelihood
-from trainers.models import FreshModel, LoraSpec, ModelSpec, build_policy
+from trainers.model_spec import FreshModel, LoraSpec, ModelSpec
+from trainers.models import build_policy
 from trainers.policy import Policy
 from trainers.sequence_match import SequenceMatch, SequenceMatchBackspace
 

@@ -13,7 +13,8 @@ from scipy.stats import chisquare
 from metrics.exact import final_text_distribution
 from metrics.tabular import TabularLanguage
 from trainers.decoding import Decoder
-from trainers.models import ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import ModelSpec
+from trainers.models import build_policy, tokenizer_for
 from trainers.policy import Policy
 
 DEPTH = 4

@@ -16,7 +16,8 @@ from trainers.actions import BACKSPACE_TOKEN
 from trainers.base import Budget, Context
 from trainers.behavioral_cloning import BehavioralCloning
 from trainers.decoding import Decoder
-from trainers.models import FreshModel, LoraSpec, ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import FreshModel, LoraSpec, ModelSpec
+from trainers.models import build_policy, tokenizer_for
 from trainers.policy import Policy
 from trainers.tokenizer import train_bpe
 

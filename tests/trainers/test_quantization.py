@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from environments import environment
 
-from trainers.models import LoraSpec, ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import LoraSpec, ModelSpec
+from trainers.models import build_policy, tokenizer_for
 
 SCRIPT = Path(__file__).with_name("quantized.py")
 

@@ -12,7 +12,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from trainers.actions import ActionSpace
 from trainers.batches import Sequences, Trajectory, collate
-from trainers.models import LoraSpec, ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import LoraSpec, ModelSpec
+from trainers.models import build_policy, tokenizer_for
 from trainers.objective import slots_that_count
 from trainers.policy import Policy
 from trainers.scores import choice_scores, score

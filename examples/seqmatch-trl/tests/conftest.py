@@ -11,7 +11,8 @@ import torch
 from datasets import Dataset
 
 from trainers.base import Budget, Context, Meter, Optimization, Trainer
-from trainers.models import FreshModel, LoraSpec, ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import FreshModel, LoraSpec, ModelSpec
+from trainers.models import build_policy, tokenizer_for
 from trainers.policy import Policy
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"

@@ -16,7 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from trainers.base import Budget, Meter, TrainerError
 from trainers.decoding import Decoder
-from trainers.models import LoraSpec
+from trainers.model_spec import LoraSpec
 from trainers.policy import Policy
 
 TRAINERS = [SFT(), SFT(loss_type="dft"), GKD()]

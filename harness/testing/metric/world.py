@@ -18,7 +18,8 @@ from harness.testing.generations import written
 from metrics.base import MetricContext
 from tasks.language import LanguageTask
 from trainers.decoding import Decoder
-from trainers.models import FreshModel, ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import FreshModel, ModelSpec
+from trainers.models import build_policy, tokenizer_for
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,8 @@ from harness.trial import canonical
 from harness.validation import plain, settings_of
 from tasks.base import Split, Task, Tokenizer
 from tasks.settings import SPLITS
-from trainers.models import FreshModel, ModelSpec, tokenizer_for
+from trainers.model_spec import FreshModel, ModelSpec
+from trainers.models import tokenizer_for
 
 if TYPE_CHECKING:
     from datasets import Dataset

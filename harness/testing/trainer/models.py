@@ -14,7 +14,7 @@ from harness.testing.trainer.comparing import changed, difference, weights
 from harness.testing.trainer.learning import RATE, nats
 from harness.testing.trainer.subject import MODEL, TrainerSubject
 from trainers.base import Budget
-from trainers.models import LoraSpec, ModelSpec
+from trainers.model_spec import LoraSpec, ModelSpec
 from trainers.policy import Policy
 
 

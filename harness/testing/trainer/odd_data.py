@@ -8,7 +8,7 @@ from harness.testing.battery import CheckError, require
 from harness.testing.trainer.battery import TRAINER
 from harness.testing.trainer.subject import MODEL, WORDS, Fitted, TrainerSubject
 from trainers.base import TrainerError
-from trainers.models import FreshModel, ModelSpec
+from trainers.model_spec import FreshModel, ModelSpec
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -11,7 +11,8 @@ from harness.seeding import TRAINING_AXES, axis_seed, axis_seeds
 from harness.testing.battery import skip
 from harness.testing.subjects import Plugin
 from trainers.base import Budget, Context, Meter, Optimization, Trainer
-from trainers.models import FreshModel, ModelSpec, build_policy, tokenizer_for
+from trainers.model_spec import FreshModel, ModelSpec
+from trainers.models import build_policy, tokenizer_for
 
 if TYPE_CHECKING:
     from datasets import Dataset
