@@ -302,3 +302,16 @@ def long_table(values: dict[str, NDArray[np.float64]], metric: str = "kl_forward
         for seed, value in enumerate(mine)
     ]
     return pd.DataFrame(rows)
+
+
+def test_the_protocol_tells_as_many_contrasts_as_there_are(contrasts: ModuleType) -> None:
+    rows = (line.split("|")[1:4] for line in (HERE / "README.md").read_text().splitlines() if line.count("|") == 7)
+    told = {name: (int(pairs), int(seeds)) for name, pairs, seeds in rows if pairs.strip().isdigit()}
+    assert len(told) == 7
+    for name, (pairs, seeds) in told.items():
+        study = name.split("`")[1]
+        asked = [
+            each for each in contrasts.families() if each.study == study and (study != "main" or each.question in name)
+        ]
+        assert pairs == max(len(each.pairs) for each in asked), name
+        assert seeds == len(load_study(f"reference_{study}")[0].chosen_seeds), name

@@ -18,3 +18,11 @@ def test_the_page_lists_every_check_and_how_many_must_run(kind, index):
     assert tables(PAGE.read_text())[index][1:] == rows
     least = f"At least {battery.minimum[Tier.QUICK]} must run in tier quick, {battery.minimum[Tier.FULL]} in tier full."
     assert f"## Of a {kind}\n\n{least}" in PAGE.read_text()
+
+
+def test_every_trainer_of_the_table_has_all_quick_checks():
+    count = len(kind_of("trainer").battery.checks(Tier.QUICK))
+    rows = tables(PAGE.read_text())[0][1:]
+    assert len(rows) == 8
+    for _, run, passed, failed, skipped, _ in rows:
+        assert int(run) + int(skipped) == int(passed) + int(failed) + int(skipped) == count
