@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from harness.leaderboard.cells import Cell, TaskTable
 from harness.leaderboard.grids import Grid, markdown
+from harness.leaderboard.marks import MARKS
 from harness.leaderboard.numbers import number, short
 from harness.leaderboard.records import Absent
 
-_MARKS = {"better": "▲", "worse": "▼", "not distinguishable": "≈", "undecidable": "?"}
 LEGEND = (
     "mean ±seed error ±sample error: standard errors, over training seeds and over one trial's test samples; "
     "? where it is not known",
@@ -20,7 +20,7 @@ def leaderboard_markdown(tables: Sequence[TaskTable], absent: Sequence[Absent], 
     """Tables of the headline numbers, and below them a note and the trials without a result."""
     said = {cell.verdict.text for table in tables for row in table.rows for cell in row.cells.values() if cell.verdict}
     baselines = sorted({table.baseline for table in tables if table.baseline})
-    marks = [f"{mark} {text}" for text, mark in _MARKS.items() if text in said]
+    marks = [f"{mark} {text}" for text, mark in MARKS.items() if text in said]
     against = [f"against {', '.join(baselines)}: {', '.join(marks)}"] if marks else []
     gone = [f"{trial.label} {trial.status}{trial.reason and f': {trial.reason}'}" for trial in absent]
     return markdown(map(_grid, tables), [*LEGEND, *against, *filter(None, [note]), *gone])
@@ -44,6 +44,6 @@ def _grid(table: TaskTable) -> Grid:
 def _text(cell: Cell) -> str:
     if not cell.by_seed:
         return ", ".join(sorted(set(cell.absent.values())))
-    mark = _MARKS.get(cell.verdict.text, "") if cell.verdict else ""
+    mark = MARKS.get(cell.verdict.text, "") if cell.verdict else ""
     part = "" if cell.complete else f" (of {len(cell.by_seed)} seeds)"
     return f"{number(cell.mean)} ±{short(cell.seed_error)} ±{short(cell.sample_error)}{part} {mark}".strip()

@@ -21,10 +21,11 @@ from markupsafe import Markup
 from harness.leaderboard.cells import TaskTable, task_tables
 from harness.leaderboard.charts import AXES, Chart, learning_charts, read_curves, series_charts
 from harness.leaderboard.figures import classes, svg
+from harness.leaderboard.marks import MARKS
 from harness.leaderboard.reading import Tables
 from harness.leaderboard.records import Records, read_records
 from harness.leaderboard.samples import as_json, audits, read_groups
-from harness.leaderboard.views import VERDICTS, Cells, row_views, summary, undecided, verdict_lines
+from harness.leaderboard.views import Cells, row_views, summary, undecided, verdict_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,7 @@ def render_page(store: Store, tables: Tables, samples: int = SAMPLES) -> str:
             budget=tables.note,
             tasks=tasks,
             axes=AXES,
-            verdict_order=VERDICTS,
+            verdict_order=tuple(MARKS),
             compared=tables.verdicts is not None,
             absent=records.absent,
             absent_summary=_absent_summary(records),
@@ -163,6 +164,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["marks"] = MARKS
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     return environment
 

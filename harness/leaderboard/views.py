@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.comparison import BETTER, SAME, UNDECIDABLE, WORSE
 from harness.leaderboard.cells import Cell, Column, Row, TaskTable
+from harness.leaderboard.marks import MARKS
 from harness.leaderboard.numbers import number, short
 from harness.leaderboard.strips import Strip, strip
-
-VERDICTS = ("better", "not distinguishable", "worse", "undecidable")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _view(table: TaskTable, row: Row, column: Column, cells: Cells) -> CellView:
         sort=repr(cell.mean) if cell.by_seed else "",
         mean=number(cell.mean) if cell.by_seed else "-",
         partial="" if cell.complete else f"{len(cell.by_seed)} of {len(table.seeds)} seeds",
-        verdict=cell.verdict.text if cell.verdict and cell.verdict.text in VERDICTS else "",
+        verdict=cell.verdict.text if cell.verdict and cell.verdict.text in MARKS else "",
         headline=column.headline,
         seed_error=short(cell.seed_error),
         sample_error=short(cell.sample_error),
@@ -139,9 +139,9 @@ def sentence(cell: Cell) -> str:
     said = cell.verdict
     if said is None:
         return ""
-    if said.text not in VERDICTS:
+    if said.text not in MARKS:
         return f"{said.text}: {number(said.effect)} from {said.baseline}"
-    link = {"better": "than", "worse": "than", "not distinguishable": "from"}.get(said.text, "against")
+    link = {BETTER: "than", WORSE: "than", SAME: "from"}.get(said.text, "against")
     effect = f"effect {number(said.effect)}, 95 % interval {number(said.low)} to {number(said.high)}"
     needed = f", at least {said.seeds_needed} seeds needed" if said.seeds_needed else ""
     return f"{said.text} {link} {said.baseline} ({effect}, Holm-adjusted p {number(said.p)}{needed})"
@@ -158,11 +158,11 @@ def verdict_lines(table: TaskTable) -> tuple[list[str], list[VerdictLine]]:
     for column in table.columns:
         for row in table.rows if column.headline else ():
             said = row.cells[column.metric].verdict
-            if said is not None and said.text in VERDICTS:
+            if said is not None and said.text in MARKS:
                 groups = found.setdefault(f"{column.metric} {column.arrow}".strip(), {})
                 groups.setdefault(said.text, []).append(_row_name(row, decoders))
-    names = [text for text in VERDICTS if any(text in groups for groups in found.values())]
-    if names == ["undecidable"]:
+    names = [text for text in MARKS if any(text in groups for groups in found.values())]
+    if names == [UNDECIDABLE]:
         return [], []
     return names, [
         VerdictLine(name, tuple(tuple(groups.get(text, ())) for text in names)) for name, groups in found.items()
@@ -176,7 +176,7 @@ def _row_name(row: Row, decoders: set[str]) -> str:
 def undecided(table: TaskTable) -> str:
     """Why verdicts are undecidable, and how many seeds they take; empty where all is decided."""
     verdicts = [cell.verdict for row in table.rows for cell in row.cells.values()]
-    needed = [said.seeds_needed for said in verdicts if said and said.text == "undecidable" and said.seeds_needed]
+    needed = [said.seeds_needed for said in verdicts if said and said.text == UNDECIDABLE and said.seeds_needed]
     if not needed:
         return ""
     return (
