@@ -304,7 +304,7 @@ def test_a_task_that_has_changed_since_is_an_error(tmp_path, monkeypatch):
     harness.run(small_study(tasks={"letters": {"use": f"{plugin}:Letters"}}), out)
     remeasure(out, "accuracy")
     for old, new in (
-        ('"completion": words', '"completion": words[::-1]'),
+        ('"completion": answers', '"completion": answers[::-1]'),
         ('"prompt": prompts', '"prompt": words[::-1]'),
     ):
         plugin.write_text(source.read_text().replace(old, new))
