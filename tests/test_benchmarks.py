@@ -16,6 +16,7 @@ def run(script, *options):
     return done.stdout.splitlines()
 
 
+@pytest.mark.long
 def test_mauve():
     *_, heading, row = run("mauve_score.py", "--n", 60, "--widths", 8, "--decays", 1, "--repeats", 1)
     found = dict(zip(heading.split(), row.replace(" s ", " ").split(), strict=True))

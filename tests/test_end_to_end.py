@@ -20,6 +20,7 @@ SMALL = {
     "optimization.batch_size": "8",
     "optimization.log_every": "1",
     "save_policies": "true",
+    "evaluation.points": "2",
     "tasks.arithmetic.train": "200",
     "tasks.arithmetic.validation": "10",
     "tasks.arithmetic.test": "20",
@@ -113,12 +114,12 @@ def test_a_second_run_skips_what_is_finished(finished: tuple[Path, subprocess.Co
 @pytest.mark.slow
 def test_mauve_of_all_trainers_is_measured_jointly(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     out, _ = finished
-    run = seqmatch("measure", str(out), "--metric", "mauve")
+    run = seqmatch("measure", str(out), "--metric", "mauve", "--set", "permutations=99")
     assert run.returncode == 0, run.stderr
     assert "task text, differences in mauve" in run.stdout
     pairs = pd.read_parquet(out / "measured-mauve-differences.parquet")
     assert len(pairs) == 10
-    assert pairs["p_value"].between(0.001, 1).all()
+    assert pairs["p_value"].between(0.01, 1).all()
     assert (pairs["p_holm"] >= pairs["p_value"]).all()
     table = pd.read_parquet(out / "measured-mauve.parquet")
     scores = table[table["metric"] == "mauve"].set_index("trainer")["value"]

@@ -31,7 +31,7 @@ def pytest_in(folder, *arguments):
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_second_training_passes(project):
     run = pytest_in(project)
     assert run.returncode == 0, run.stdout

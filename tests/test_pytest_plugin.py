@@ -76,7 +76,7 @@ ALL = """
 """
 
 
-@pytest.mark.parametrize("named", [(), ("-p", "pytest_seqmatch")])
+@pytest.mark.parametrize("named", [(), pytest.param(("-p", "pytest_seqmatch"), marks=pytest.mark.long)])
 def test_the_fixture_passes_fails_and_skips(pytester, installed, named):
     """Naming the plug-in as well must not register it twice."""
     result = run(pytester, ALL, *named, "-rA")

@@ -25,7 +25,7 @@ from harness.study import Study
 
 PLACES = ("lib*/faketime/libfaketimeMT.so.1", "lib*/*/faketime/libfaketimeMT.so.1")
 FOUND = [path for place in PLACES for path in Path("/usr").glob(place)]
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not FOUND, reason="needs libfaketime: apt-get install faketime")]
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not FOUND, reason="needs libfaketime: apt-get install faketime")]
 
 DAY = 86_400
 YEAR = 365 * DAY
@@ -101,7 +101,6 @@ def durations(tmp_path: Path, shown: str) -> list[float]:
     return [*phases, *ends, *harness.load_results(tmp_path / "out")["seconds"]]
 
 
-@pytest.mark.long
 def test_a_wall_clock_that_jumps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Years forth and back, all the time, in a run that is killed and in the one that goes on from its checkpoint."""
     tables = {**TABLES, "budget": {"steps": 10, "seconds": 600}}

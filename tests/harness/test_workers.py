@@ -66,6 +66,7 @@ def test_workers_that_are_killed_in_a_write_leave_nothing_behind(llama, whole, t
     equal(out, whole, study)
 
 
+@pytest.mark.long
 def test_a_trial_that_kills_every_worker_is_a_failed_row_and_the_others_finish(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("harness.engines.RETRIES", 1)
     trainers = {"pretrained": {}, "shift": {"use": toy("Shift"), "fault": "die"}}

@@ -200,6 +200,7 @@ def assert_uniform(p_values):
     assert kstest(p_values, "uniform").pvalue > 1e-4
 
 
+@pytest.mark.long
 def test_p_values_are_uniform_where_all_have_one_distribution(monkeypatch):
     found = measured_again(monkeypatch, 150, independent)
     assert_uniform([joint.differences[0].p_value for joint in found])

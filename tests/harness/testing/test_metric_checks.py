@@ -145,7 +145,10 @@ def test_every_check_has_a_metric_that_fails_it():
     assert {broken.check for broken in BROKEN} == {check.name for check in METRIC.checks()}
 
 
-@pytest.mark.parametrize("conforming", ["Fine", "joint:Joint", "Plots", "UsesPolicy", "around:KeepsInMemory"])
+@pytest.mark.parametrize(
+    "conforming",
+    ["Fine", "joint:Joint", "Plots", "UsesPolicy", pytest.param("around:KeepsInMemory", marks=pytest.mark.long)],
+)
 def test_a_metric_that_conforms_passes_every_check(conforming):
     report = run_checks("metric", address(conforming), tier=Tier.FULL if conforming == "Fine" else Tier.QUICK)
     assert report.passed, report.summary

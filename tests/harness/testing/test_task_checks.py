@@ -135,6 +135,7 @@ class TestLanguage(TaskTests):
 
 
 @pytest.mark.assets
+@pytest.mark.long
 class TestText(TaskTests):
     subject = "text"
     settings: ClassVar[dict[str, int]] = {"train": 1000}

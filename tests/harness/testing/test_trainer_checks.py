@@ -185,7 +185,7 @@ BROKEN = [
 
 
 CONFORMING = ("Own", "ShorterHalf", "Critic")
-PARTS = {"unlikelihood", "behavioral_cloning", "sequence_match"}
+PARTS = {"mle", "unlikelihood", "behavioral_cloning", "sequence_match"}
 """Trainers of the house that do little which those of ``make test`` do not."""
 QUICK = {check.name for check in TRAINER.checks(Tier.QUICK)} - COSTLY
 FILES = {check.name: check.function.__module__ for check in TRAINER.checks()}
