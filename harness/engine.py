@@ -15,6 +15,7 @@ from harness.engines.serial import Serial
 from harness.errors import StoreError, StudyError
 from harness.execution import execute
 from harness.expansion import Plan, plan
+from harness.holding import hold
 from harness.launch import Launch, launch, launched, on_one_machine
 from harness.places import mirror_at
 from harness.preflight import check_trials, check_writable
@@ -25,6 +26,7 @@ from harness.store import Store
 from harness.study import Study
 from harness.trial import Trial
 from harness.trial_log import Log
+from harness.trial_writing import write_trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +89,7 @@ def run_plan(planned: Plan, out: str | Path, engine: Engine, report_to: Iterable
         if pending:
             with quiet():
                 check_trials(pending, shown.note)
-        with store.run(planned):
+        with hold(store, planned):
             if together:
                 _run_together(together, pending, store, shown, run_one)
             elif pending:
@@ -119,12 +121,12 @@ def run_trial(trial: Trial, out: Path, emit: Callable[[Event], None], report_to:
             store.pull_checkpoint(trial)
             result = execute(trial, reporter, log, store.checkpoint(trial))
             sent.measured(result.rows)
-            store.write(trial, log, result)
+            write_trial(store, trial, log, result)
         except StoreError:
             raise
         except Exception as error:
             problem = traceback.format_exc()
-            store.write(trial, log, None, problem)
+            write_trial(store, trial, log, None, problem)
             reporter.end("failed", time.monotonic() - started, f"{type(error).__name__}: {error}")
             return problem
         store.drop_checkpoint(trial)

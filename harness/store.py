@@ -9,33 +9,21 @@ compares systems. While a trial is running, ``checkpoints/<label>.safetensors`` 
 
 from __future__ import annotations
 
-import json
-import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.digests import RECORD, digests
+from harness.digests import RECORD
 from harness.errors import StoreError
-from harness.execution import Result
-from harness.expansion import Plan
 from harness.json_files import read_json
 from harness.mirror import Mirror
 from harness.places import mirror_at, opened, place_of
-from harness.provenance import git_state, machine, source_digest
 from harness.published import is_published, published_record, published_table
-from harness.seeding import axis_seeds
 from harness.tables import absent_rows, long_table, read_arrow, read_table, series_table, stacked
 from harness.trial import Trial
-from harness.trial_log import Log
-from harness.validation import plain
-from harness.writing import SCRATCH, move_into_place, write_file, writing
+from harness.writing import write_file, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,62 +64,12 @@ class Store:
         if self.mirror:
             self.mirror.pull([trial.label for trial in trials])
 
-    @contextmanager
-    def run(self, plan: Plan) -> Iterator[None]:
-        """Hold the folder for one run of a study: lock it, clean up after a killed run, write down the study.
-
-        Raises:
-            StoreError: if another run holds the folder, or it cannot be written.
-        """
-        from filelock import FileLock, Timeout
-
-        with writing(self.out):
-            self.trials.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.out / ".lock", timeout=0)
-        try:
-            with lock:
-                with writing(self.out):
-                    self._clean(plan)
-                    content = self._content(plan)
-                    write_file(self.out / "study.json", lambda path: path.write_text(json.dumps(content, indent=1)))
-                self.push(self.out / "study.json")
-                if self.mirror:
-                    self.mirror.push_missing(trial["label"] for trial in content["trials"])
-                yield
-                with writing(self.out):
-                    self._clean(plan)  # after workers that were killed while the run went on
-        except Timeout:
-            raise StoreError(f"{self.place} is in use by another run: wait for it, or choose another --out") from None
-
-    def _content(self, plan: Plan) -> dict[str, Any]:
-        """What ``study.json`` says: the trials that are to run, and those of the study that have been run before."""
-        chosen = {trial.identity for trial in plan.trials}
-        trials = [trial for trial in plan.every if trial.identity in chosen or self._has_run(trial)]
-        tasks = {trial.task.name for trial in trials}
-        return {
-            "study": plain(plan.study),
-            "headlines": {task: numbers for task, numbers in plan.headlines.items() if task in tasks},
-            "trials": [{"label": trial.label, "identity": trial.identity, **asdict(trial)} for trial in trials],
-        }
-
-    def _has_run(self, trial: Trial, *wanted: str) -> bool:
+    def has_run(self, trial: Trial, *wanted: str) -> bool:
         """Whether the trial has been run, and ended in one of the wanted ways if any are named."""
         record = self.record(trial.label)
         return (
             record is not None and record["identity"] == trial.identity and (not wanted or record["status"] in wanted)
         )
-
-    def _clean(self, plan: Plan) -> None:
-        """Delete what killed processes were writing, and checkpoints that no trial of the study waits for."""
-        for folder in (self.out, self.trials, self.checkpoints):
-            for leftover in folder.glob(f"{SCRATCH}*"):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        pending = {trial.label for trial in plan.every if not self.is_finished(trial)}
-        for file in self.checkpoints.glob("*.safetensors"):
-            if file.stem not in pending:
-                file.unlink()
-        if self.mirror:
-            self.mirror.clean(pending)
 
     def push(self, path: Path) -> str | None:
         """Write a file of the folder to its URL, and say where; None for a folder without one.
@@ -169,7 +107,7 @@ class Store:
         Raises:
             StoreError: if its files are damaged.
         """
-        if not self._has_run(trial, "finished"):
+        if not self.has_run(trial, "finished"):
             return False
         folder = self.trials / trial.label
         read_table(folder / "results.parquet")
@@ -180,58 +118,6 @@ class Store:
     def source(self, trial: Trial) -> str:
         """Digest of the source code that computed a finished trial."""
         return str((self.record(trial.label) or {}).get("source"))
-
-    def write(self, trial: Trial, log: Log, result: Result | None, traceback: str | None = None) -> None:
-        """Put a trial's directory in place, whole; a failure does not take the place of results.
-
-        Args:
-            trial: what was run.
-            log: its timings and learning curve.
-            result: what it measured; None if it failed.
-            traceback: of the failure.
-
-        Raises:
-            StoreError: if the folder cannot be written.
-        """
-        import pandas as pd
-
-        from trainers.processes import Processes
-
-        if result is None and self._has_run(trial, "finished"):
-            return  # run again for its policy alone
-        with writing(self.out):
-            scratch = self.trials / f"{SCRATCH}{trial.label}-{uuid.uuid4().hex[:8]}"
-            scratch.mkdir(parents=True)
-            if log.curve or result is not None:
-                pd.DataFrame(log.curve or {"step": []}).to_parquet(scratch / "curve.parquet")
-            if result is not None:
-                long_table(result.rows).to_parquet(scratch / "results.parquet")
-                result.generations.to_parquet(scratch / "generations.parquet")
-                series_table(result.series).to_parquet(scratch / "series.parquet")
-                if trial.evaluation:
-                    long_table(result.evaluations).to_parquet(scratch / "evaluations.parquet")
-                if trial.save_policy:
-                    result.policy.save(scratch / "policy")
-            record = {
-                "identity": trial.identity,
-                "status": "failed" if result is None else "finished",
-                "traceback": traceback,
-                "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "timings": log.timings,
-                "unmeasured": [] if result is None else result.unmeasured,
-                "parameters": None if result is None else result.policy.parameters,
-                "seeds": axis_seeds(trial.seed),
-                "specification": asdict(trial),
-                "source": source_digest(),
-                "git": git_state(),
-                "machine": {**machine(), "processes": Processes.present().size},
-                "files": digests(scratch),
-            }
-            (scratch / RECORD).write_text(json.dumps(record, indent=1))
-            with self.mirror.trial(trial.label).moving() if self.mirror else nullcontext():
-                move_into_place(scratch, self.trials / trial.label)
-        if self.mirror:
-            self.mirror.trial(trial.label).push()
 
     def results(self) -> pd.DataFrame:
         """The long table over the trials of the study as last run.

@@ -11,6 +11,7 @@ from harness.progress import Display, Event
 from harness.store import Store
 from harness.trial import Trial
 from harness.trial_log import Log
+from harness.trial_writing import write_trial
 
 RETRIES = 2
 """How often a trial is tried again whose worker died: it may be the cause, or only have been there."""
@@ -55,6 +56,6 @@ class Deaths:
             self._emit(Event(trial.label, "note", problem=f"the worker process was killed ({cause}); trying again"))
             return True
         problem = f"the worker process was killed {times} times ({cause})"
-        Store(self._out).write(trial, Log(), None, problem)
+        write_trial(Store(self._out), trial, Log(), None, problem)
         self._emit(Event(trial.label, "end", "failed", problem=problem))
         return False

@@ -21,6 +21,7 @@ from harness.engines.ray import Ray
 from harness.engines.remote import Place
 from harness.errors import StoreError
 from harness.expansion import plan
+from harness.holding import hold
 from harness.mirror import Mirror
 from harness.store import Store
 
@@ -94,7 +95,7 @@ def test_a_trial_whose_node_is_killed_goes_on_elsewhere_from_the_checkpoint_at_t
 def place(there: Path) -> Place:
     """The place of a run that has begun, by its URL."""
     store, planned = Store.at(f"file://{there}"), plan(small_study(seeds=1))
-    with store.run(planned):
+    with hold(store, planned):
         return Place.here(store.out)
 
 

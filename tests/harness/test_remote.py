@@ -12,6 +12,7 @@ from harness.engine import run_trial
 from harness.engines.remote import Place
 from harness.errors import StoreError, StudyError
 from harness.expansion import plan
+from harness.holding import hold
 from harness.store import Store
 
 
@@ -20,7 +21,7 @@ def out(tmp_path: Path) -> Path:
     """The results folder of a run that has begun."""
     planned = plan(small_study(seeds=1))
     store = Store(tmp_path / "out")
-    with store.run(planned):
+    with hold(store, planned):
         return store.out
 
 

@@ -9,17 +9,19 @@ from small_studies import small_study
 import harness
 from harness.errors import StoreError
 from harness.expansion import plan
+from harness.holding import hold
 from harness.store import Store
 from harness.tables import COLUMNS
 from harness.trial_log import Log
+from harness.trial_writing import write_trial
 
 
 def failed(out: Path, index: int = 0) -> tuple[Store, object]:
     """A store in which one trial has failed."""
     planned, store = plan(small_study()), Store(out)
     trial = planned.trials[index]
-    with store.run(planned):
-        store.write(trial, Log({"data": 1.0}, [{"step": 1, "loss": 2.0}]), None, "Traceback: boom")
+    with hold(store, planned):
+        write_trial(store, trial, Log({"data": 1.0}, [{"step": 1, "loss": 2.0}]), None, "Traceback: boom")
     return store, trial
 
 
@@ -63,7 +65,7 @@ def test_failed_and_missing_trials_are_rows_without_a_value(tmp_path):
 
 def test_a_trial_replaces_its_failed_predecessor(tmp_path):
     store, trial = failed(tmp_path)
-    store.write(trial, Log(), None, "Traceback: another")
+    write_trial(store, trial, Log(), None, "Traceback: another")
     record = json.loads((tmp_path / "trials" / trial.label / "trial.json").read_text())
     assert record["traceback"] == "Traceback: another"
     assert [path.name for path in (tmp_path / "trials").iterdir()] == [trial.label]
@@ -81,12 +83,12 @@ def test_a_folder_of_another_identity_does_not_count(tmp_path):
 def test_two_runs_cannot_share_a_folder(tmp_path):
     planned = plan(small_study())
     with (
-        Store(tmp_path).run(planned),
+        hold(Store(tmp_path), planned),
         pytest.raises(StoreError, match="is in use by another run"),
-        Store(tmp_path).run(planned),
+        hold(Store(tmp_path), planned),
     ):
         pass
-    with Store(tmp_path).run(planned):  # raises if the first run had left its lock behind
+    with hold(Store(tmp_path), planned):  # raises if the first run had left its lock behind
         assert len(Store(tmp_path).study()["trials"]) == len(planned.trials)
 
 
@@ -97,7 +99,7 @@ def test_leftovers_of_a_killed_run_are_removed_and_nothing_else(tmp_path):
     (half / "results.parquet").touch()
     (tmp_path / ".tmp-1234-results.csv").touch()
     (tmp_path / "notes.txt").touch()
-    with store.run(plan(small_study())):
+    with hold(store, plan(small_study())):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "study.json", "trials", "notes.txt"}
     assert [path.name for path in (tmp_path / "trials").iterdir()] == [trial.label]
@@ -132,8 +134,8 @@ def test_a_write_that_fails_is_an_error_and_leaves_the_old_trial(tmp_path, monke
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.store.move_into_place", full)
+    monkeypatch.setattr("harness.trial_writing.move_into_place", full)
     with pytest.raises(StoreError, match=r"cannot write results to .*No space left"):
-        store.write(trial, Log(), None, "Traceback: another")
+        write_trial(store, trial, Log(), None, "Traceback: another")
     record = json.loads((tmp_path / "trials" / trial.label / "trial.json").read_text())
     assert record["traceback"] == "Traceback: boom"
