@@ -17,6 +17,8 @@ from harness.result_files import read_results
 KINDS = ("uniform", "task")
 RATES = {"none": 0.0, "small": 0.02, "large": 0.2}
 METHODS = {"cloning": "behavioural cloning", "match": "SequenceMatch"}
+TRUNCATED = {"nucleus_low": "top-p 0.8", "nucleus": "top-p 0.95", "ancestral": "all"}
+"""Decoders of ``reference_main``, from the most truncated to the least."""
 
 
 def main(results: Path, images: Path) -> None:
@@ -25,6 +27,9 @@ def main(results: Path, images: Path) -> None:
     if (results / "contrasts.csv").is_file():
         for study, found in pd.read_csv(results / "contrasts.csv").groupby("study"):
             effects(found).savefig(images / f"reference-{study}.svg")
+    if (results / "main").is_dir():
+        table = read_results(results / "main", "reference")
+        frontier(table[table["task"] == "text"]).savefig(images / "reference-text-diversity.svg")
     if (results / "noise").is_dir():
         noise(read_results(results / "noise", "reference")).savefig(images / "reference-noise-rates.svg")
 
@@ -57,6 +62,26 @@ def _effects_panel(axes: Axes, contrasts: pd.DataFrame) -> None:
     axes.set_yticks(places, names)
     axes.tick_params(labelsize=7)
     axes.locator_params(axis="x", nbins=4)
+
+
+def frontier(table: pd.DataFrame) -> Figure:
+    """MAUVE against diversity: a line per trainer through its decoders, means with standard errors over seeds."""
+    numbers = table[table["metric"].isin(["mauve", "diversity"]) & (table["trainer"] != "pretrained")]
+    by_seed = numbers.pivot_table(index=["trainer", "decoder", "seed"], columns="metric", values="value")
+    groups = by_seed.groupby(["trainer", "decoder"])
+    means, errors = groups.mean(), groups.sem()
+    figure = Figure(figsize=(6.0, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for trainer in table["trainer"].unique():
+        if trainer in means.index:
+            places = [(trainer, decoder) for decoder in TRUNCATED]
+            x, y = means.loc[places, "diversity"], means.loc[places, "mauve"]
+            dx, dy = errors.loc[places, "diversity"], errors.loc[places, "mauve"]
+            axes.errorbar(x, y, xerr=dx, yerr=dy, marker="o", markersize=3, label=trainer)
+    axes.set_xlabel(f"diversity of the texts ({', '.join(TRUNCATED.values())}: from left to right)")
+    axes.set_ylabel("MAUVE, each trial clustered by itself")
+    axes.legend(fontsize=8)
+    return figure
 
 
 def noise(table: pd.DataFrame) -> Figure:
