@@ -35,7 +35,7 @@ lint: setup
 # a GPU: make reference REFERENCE="main flops noise regimes grid few" leaves it out.
 REFERENCE := main flops noise regimes grid few smollm2
 # Clustered together are those that are contrasted: what nobody asks about would take clusters away from them.
-JOINTLY := --decoder ancestral --decoder nucleus --trainer mle --trainer unlikelihood --trainer behavioral_cloning \
+JOINTLY := --task text --decoder ancestral --decoder nucleus --trainer mle --trainer unlikelihood --trainer behavioral_cloning \
   --trainer sequence_match --trainer sequence_match_backspace
 reference: setup
 	for part in $(REFERENCE); do \

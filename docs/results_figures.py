@@ -72,12 +72,10 @@ def frontier(table: pd.DataFrame) -> Figure:
     means, errors = groups.mean(), groups.sem()
     figure = Figure(figsize=(6.0, 4.0), layout="constrained")
     axes = figure.subplots()
-    for trainer in table["trainer"].unique():
-        if trainer in means.index:
-            places = [(trainer, decoder) for decoder in TRUNCATED]
-            x, y = means.loc[places, "diversity"], means.loc[places, "mauve"]
-            dx, dy = errors.loc[places, "diversity"], errors.loc[places, "mauve"]
-            axes.errorbar(x, y, xerr=dx, yerr=dy, marker="o", markersize=3, label=trainer)
+    for trainer in numbers["trainer"].unique():
+        mine, spread = (of.xs(trainer).loc[list(TRUNCATED)] for of in (means, errors))
+        places, bars = (mine["diversity"], mine["mauve"]), (spread["mauve"], spread["diversity"])
+        axes.errorbar(*places, *bars, marker="o", markersize=3, label=trainer)
     axes.set_xlabel(f"diversity of the texts ({', '.join(TRUNCATED.values())}: from left to right)")
     axes.set_ylabel("MAUVE, each trial clustered by itself")
     axes.legend(fontsize=8)

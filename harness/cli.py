@@ -290,13 +290,16 @@ def measure(
     decoders: Annotated[
         list[str] | None, typer.Option("--decoder", metavar="NAME", help="Only this decoder; may be repeated.")
     ] = None,
+    tasks: Annotated[
+        list[str] | None, typer.Option("--task", metavar="NAME", help="Only this task; may be repeated.")
+    ] = None,
 ) -> None:
     """Measure the finished trials of a results folder again, from their stored generations."""
     from harness.leaderboard.differences import differences
     from harness.places import place_of
     from harness.remeasuring import remeasure
 
-    found = remeasure(folder, metric, overrides or (), trainers or (), decoders or ())
+    found = remeasure(folder, metric, overrides or (), trainers or (), decoders or (), tasks or ())
     _show(found.table, None)
     if found.differences is not None:
         _print(differences(found.differences))

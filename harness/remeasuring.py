@@ -62,6 +62,7 @@ def remeasure(
     overrides: Sequence[str] = (),
     trainers: Sequence[str] = (),
     decoders: Sequence[str] = (),
+    tasks: Sequence[str] = (),
 ) -> Remeasured:
     """Measure the finished trials of a results folder, and write the numbers beside its results.
 
@@ -75,24 +76,26 @@ def remeasure(
         trainers: whose trials are measured, and compared if the metric can compare; none: all. The others have rows
             without a number.
         decoders: likewise.
+        tasks: that are measured; none: all. The others are left out.
 
     Raises:
-        RequestError: if the results have no trainer or decoder of a name.
+        RequestError: if the results have no trainer, decoder or task of a name.
         StoreError: if the folder is no results folder or damaged, or holds no policy where the metric needs it.
         StudyError: if the metric or a setting is unknown, or cannot be measured on what the trials wrote.
     """
     store = Store(opened(out))
     trials, results = store.specified(), store.results()
+    for kind, names in (("trainer", trainers), ("decoder", decoders), ("task", tasks)):
+        for each in names:
+            if each not in (known := list(results[kind].unique())):
+                raise RequestError(f"{store.place} has no {kind} {each!r}{suggestion(each, known)}")
     components = _components(trials, name, overrides)
-    metrics = {task: instance(METRICS, component) for task, component in components.items()}
+    metrics = {task: instance(METRICS, components[task]) for task in tasks or components}
+    trials, results = [trial for trial in trials if trial.task.name in metrics], results[results["task"].isin(metrics)]
     finished = set(results.loc[results["status"] == "finished", "trial"])
     pending = [trial for trial in trials if trial.identity in finished]
     if not pending:
         raise StoreError(f"no trial of {store.place} is finished: run the study again")
-    for kind, names in (("trainer", trainers), ("decoder", decoders)):
-        for each in names:
-            if each not in (known := list(results[kind].unique())):
-                raise RequestError(f"{store.place} has no {kind} {each!r}{suggestion(each, known)}")
     groups = _groups(pending, metrics)
     rows, differences, notes = list[dict[str, Any]](), list[dict[str, Any]](), dict[str, None]()
     with display(len(groups), 0) as shown, quiet():

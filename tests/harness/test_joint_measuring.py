@@ -101,9 +101,10 @@ def test_some_trainers_and_decoders_are_compared_without_the_others(own, llama):
     assert not len(found.differences)
 
 
-def test_a_trainer_or_decoder_that_the_results_lack_is_said(own, llama, command):
+def test_a_trainer_decoder_or_task_that_the_results_lack_is_said(own, llama, command):
     before = {path: path.read_bytes() for path in own.glob("*.parquet")}
     said = {"--trainer": "has no trainer 'shfit'; did you mean 'shift'?", "--decoder": "has no decoder 'shfit'"}
+    said["--task"] = "has no task 'shfit'"
     for option, problem in said.items():
         outcome = command("measure", own, "--metric", "mauve", *options(llama), option, "shfit")
         assert outcome.code == 2

@@ -170,6 +170,13 @@ def test_a_task_without_a_language_is_left_out_and_said(own, command):
     assert set(pd.read_parquet(own / "measured-exact.parquet")["task"]) == {"language"}
 
 
+def test_one_task_is_measured_as_among_all_and_the_others_are_left_out(own):
+    everything = remeasure(own, "diversity").table
+    found = remeasure(own, "diversity", tasks=["language"])
+    assert_frame_equal(found.table, everything[everything["task"] == "language"].reset_index(drop=True))
+    assert found.table.attrs["settings"].keys() == {"language"}
+
+
 @pytest.mark.parametrize("name", [toy("NeedsLanguage"), "injected_errors"])
 def test_a_metric_for_none_of_the_tasks_is_an_error(small, name):
     with pytest.raises(
