@@ -17,6 +17,8 @@ from harness.result_files import read_results
 KINDS = ("uniform", "task")
 RATES = {"none": 0.0, "small": 0.02, "large": 0.2}
 METHODS = {"cloning": "behavioural cloning", "match": "SequenceMatch"}
+ACROSS = 3
+"""Panels beside each other."""
 TRUNCATED = {"nucleus_low": "top-p 0.8", "nucleus": "top-p 0.95", "ancestral": "all"}
 """Decoders of ``reference_main``, from the most truncated to the least."""
 
@@ -41,12 +43,16 @@ def effects(contrasts: pd.DataFrame) -> Figure:
     intervals of 90 % have to lie in.
     """
     panels = list(contrasts.groupby(["task", "question", "metric", "scale"], sort=False))
-    rows = max(len(mine) for _, mine in panels)
-    figure = Figure(figsize=(5.2 * len(panels), 0.9 + 0.26 * rows), layout="constrained")
-    for (key, mine), axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+    columns = min(ACROSS, len(panels))
+    rows, lines = -(-len(panels) // columns), max(len(mine) for _, mine in panels)
+    figure = Figure(figsize=(5.2 * columns, rows * (0.9 + 0.26 * lines)), layout="constrained")
+    places = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for left_over in places[len(panels) :]:
+        left_over.remove()
+    for (key, mine), axes in zip(panels, places, strict=False):
         task, question, metric, scale = key
         _effects_panel(axes, mine.iloc[::-1])
-        axes.set_title(f"{task}, {question}: {'log ratio' if scale == 'ratio' else scale} of {metric}", fontsize=8)
+        axes.set_title(f"{task}, {question}\n{'log ratio' if scale == 'ratio' else scale} of {metric}", fontsize=8)
     return figure
 
 

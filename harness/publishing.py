@@ -69,12 +69,15 @@ def publish(folder: str | Path, to: str | Path) -> list[Path]:
 
 
 def _measured(store: Store) -> list[Path]:
-    """The tables of ``seqmatch measure`` beside the results, all of them of these trials."""
+    """The tables of ``seqmatch measure`` beside the results, all of them of all of these trials of their tasks."""
     paths = sorted(store.out.glob(MEASURED))
-    identities = {trial.identity for trial in store.specified()}
+    trials = store.specified()
     for path in paths:
         table = pd.read_parquet(path)
-        if "trial" in table and set(table["trial"]) != identities:
+        if "trial" not in table:
+            continue
+        tasks = set(table["task"])
+        if set(table["trial"]) != {trial.identity for trial in trials if trial.task.name in tasks}:
             raise StoreError(f"{path} is not of the trials of this run: run seqmatch measure again, or remove it")
     return paths
 

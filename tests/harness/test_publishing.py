@@ -96,13 +96,17 @@ def test_what_was_run_is_what_the_study_specifies(published: tuple[Path, Path], 
     assert not (tmp_path / "again").exists()
 
 
-def test_what_was_measured_again_is_published_where_it_is_of_these_trials(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tasks", [(), ("letters",)])
+def test_what_was_measured_again_is_published_where_it_is_of_these_trials(
+    tmp_path: Path, tasks: tuple[str, ...]
+) -> None:
     run, to = tmp_path / "run", tmp_path / "to"
-    harness.run(small_study(seeds=2), run)
-    measured = remeasure(run, "diversity")
+    both = {name: {"use": toy("Letters")} for name in ("letters", "others")}
+    harness.run(small_study(seeds=2, tasks=both), run)
+    measured = remeasure(run, "diversity", tasks=tasks)
     publish(run, to)
     pd.testing.assert_frame_equal(pd.read_parquet(to / measured.path.name), measured.table, check_dtype=False)
-    harness.run(small_study(seeds=3), run)
+    harness.run(small_study(seeds=3, tasks=both), run)
     with pytest.raises(StoreError, match=r"measured-diversity.parquet is not of the trials of this run"):
         publish(run, to)
     assert len(harness.load_results(to)["seed"].unique()) == 2
