@@ -31,8 +31,8 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The project's own results: see results/reference/README.md. Finished trials are not run again. The last is a night without
-# a GPU: make reference REFERENCE="main flops noise regimes grid few" leaves it out.
+# The project's own results: see results/reference/README.md. Finished trials are not run again. All of it is about
+# eight hours on two cores; make reference REFERENCE="main flops" is the first three.
 REFERENCE := main flops noise regimes grid few smollm2
 # Clustered together are those that are contrasted: what nobody asks about would take clusters away from them.
 JOINTLY := --task text --decoder ancestral --decoder nucleus --trainer mle --trainer unlikelihood --trainer behavioral_cloning \

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -28,12 +29,18 @@ def main(results: Path, images: Path) -> None:
     images.mkdir(parents=True, exist_ok=True)
     if (results / "contrasts.csv").is_file():
         for study, found in pd.read_csv(results / "contrasts.csv").groupby("study"):
-            effects(found).savefig(images / f"reference-{study}.svg")
+            _save(effects(found), images / f"reference-{study}.svg")
     if (results / "main").is_dir():
         table = read_results(results / "main", "reference")
-        frontier(table[table["task"] == "text"]).savefig(images / "reference-text-diversity.svg")
+        _save(frontier(table[table["task"] == "text"]), images / "reference-text-diversity.svg")
     if (results / "noise").is_dir():
-        noise(read_results(results / "noise", "reference")).savefig(images / "reference-noise-rates.svg")
+        _save(noise(read_results(results / "noise", "reference")), images / "reference-noise-rates.svg")
+
+
+def _save(figure: Figure, file: Path) -> None:
+    """The same bytes for the same numbers: neither a date nor random ids."""
+    with mpl.rc_context({"svg.hashsalt": file.name}):
+        figure.savefig(file, metadata={"Date": None})
 
 
 def effects(contrasts: pd.DataFrame) -> Figure:
@@ -92,9 +99,12 @@ def noise(table: pd.DataFrame) -> Figure:
     """Accuracy against the rate of noise, a panel per kind, a line per method, dots for seeds; dashed: likelihood."""
     accuracy = table[table["metric"] == "accuracy"].groupby("trainer")["value"]
     means = accuracy.mean()
-    figure = Figure(figsize=(6.8, 2.8), layout="constrained")
-    for kind, axes in zip(KINDS, figure.subplots(1, len(KINDS), sharey=True), strict=True):
+    figure = Figure(figsize=(6.8, 3.1), layout="constrained")
+    panels = figure.subplots(1, len(KINDS), sharey=True)
+    for kind, axes in zip(KINDS, panels, strict=True):
         _noise_panel(axes, kind, means, {str(name): list(values) for name, values in accuracy})
+    panels[0].set_ylabel("accuracy")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     return figure
 
 
@@ -108,8 +118,6 @@ def _noise_panel(axes: Axes, kind: str, means: pd.Series[float], seeds: dict[str
     axes.axhline(means["mle"], color="0.5", linestyle="--", label="maximum likelihood")
     axes.set_xticks(range(len(RATES)), [f"{rate:g}" for rate in RATES.values()])
     axes.set_xlabel(f"rate of {kind} noise")
-    axes.set_ylabel("accuracy")
-    axes.legend(fontsize=8)
 
 
 if __name__ == "__main__":
