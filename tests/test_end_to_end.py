@@ -112,6 +112,7 @@ def test_a_second_run_skips_what_is_finished(finished: tuple[Path, subprocess.Co
 
 @pytest.mark.assets
 @pytest.mark.slow
+@pytest.mark.long
 def test_mauve_of_all_trainers_is_measured_jointly(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     out, _ = finished
     run = seqmatch("measure", str(out), "--metric", "mauve", "--set", "permutations=99")

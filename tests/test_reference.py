@@ -165,7 +165,8 @@ def test_every_planned_contrast_can_be_made_and_decided(contrasts: ModuleType) -
         for side in {side for pair in family.pairs for side in pair}:
             chosen = trials[side.study or family.study].only([side.trainer], [family.task]).trials
             assert {side.decoder} <= set(chosen[0].decoders)
-        assert len(family.pairs) * sign_flip_floor(seeds.pop()) <= contrasts.ALPHA
+        decided = len(family.pairs) * sign_flip_floor(seeds.pop()) <= contrasts.ALPHA
+        assert decided != (family.study == "smollm2"), "its five seeds can say equal or open, as the protocol warns"
 
 
 def test_a_family_is_judged_as_by_hand(contrasts: ModuleType) -> None:

@@ -49,6 +49,7 @@ def test_the_page_on_plug_ins_runs_and_shows_what_is_printed_of_broken_ones(tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_other_trainers_of_the_page_train(tmp_path):
     """All blocks of classes in one file, as one would write them below the first."""
     found = blocks((ROOT / "docs" / "add-a-trainer.md").read_text())

@@ -41,7 +41,7 @@ def test_a_killed_study_goes_on_to_the_table_of_one_that_was_not(moments, llama,
     equal(tmp_path, whole, stateful_study(llama))
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", [pytest.param("before", marks=pytest.mark.long), "after"])
 def test_a_study_that_is_killed_at_every_rename_one_after_the_other_ends_the_same(moment, llama, whole, tmp_path):
     rename = 1
     while run_and_die(stateful_study(llama), tmp_path, "os:replace", rename, moment):

@@ -43,7 +43,7 @@ def test_equals_brute_force(texts):
     assert as_lists(count_ngrams(texts)) == brute_force(texts)
 
 
-@pytest.mark.parametrize("vocabulary", [2**16 - 1, 2**16, 2**16 + 1, 2**18])
+@pytest.mark.parametrize("vocabulary", [2**16 - 1, 2**16, 2**16 + 1, pytest.param(2**18, marks=pytest.mark.long)])
 def test_vocabularies_around_16_bits(vocabulary):
     """Every id of the vocabulary occurs, the largest next to the smallest."""
     rng = np.random.default_rng(0)

@@ -216,7 +216,7 @@ def test_both_ways_give_the_same_value_and_policy(process: Process, name: str, c
         (0.0005, 1e-10, 1e-5),
         pytest.param(0.005, 1e-8, 1e-4, marks=pytest.mark.long),
         pytest.param(0.05, 1e-5, 5e-3, marks=pytest.mark.long),
-        (0.3, 1e-3, 4e-2),
+        pytest.param(0.3, 1e-3, 4e-2, marks=pytest.mark.long),
     ],
 )
 def test_the_penalty_form_is_close_where_its_curvature_is_small(
