@@ -12,6 +12,7 @@ import pytest
 import harness
 from harness.cli import main
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[1]
 WORSE = ("--set", 'trainers.guarded.use="impatient.py:Impatient"')
 
@@ -31,14 +32,12 @@ def pytest_in(folder, *arguments):
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
-@pytest.mark.long
 def test_a_second_training_passes(project):
     run = pytest_in(project)
     assert run.returncode == 0, run.stdout
     assert "1 passed" in run.stdout
 
 
-@pytest.mark.slow
 def test_a_trainer_made_worse_on_purpose_fails_the_test_and_the_command(project, monkeypatch):
     run = pytest_in(project, *WORSE, "--basetemp", "made")
     assert run.returncode == 1, run.stderr

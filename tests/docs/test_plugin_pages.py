@@ -8,12 +8,8 @@ from harness.scaffold import Package
 PAGES = {"trainer": ("focal", 7), "task": ("reverse", 6), "metric": ("stutter", 5)}
 
 
-@pytest.fixture(params=PAGES)
-def kind(request):
-    return request.param
-
-
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.long] * (kind != "trainer")) for kind in PAGES])
 def test_the_code_and_the_commands_run_and_print_what_the_page_shows(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -22,6 +18,7 @@ def test_the_code_and_the_commands_run_and_print_what_the_page_shows(kind, tmp_p
     assert (tmp_path / f"seqmatch-{name}").is_dir()
 
 
+@pytest.mark.parametrize("kind", PAGES)
 def test_the_page_shows_what_the_command_writes(kind):
     name, _ = PAGES[kind]
     package = Package(kind, name)

@@ -22,7 +22,7 @@ def band(probability, n):
     return 4 * math.sqrt(probability * (1 - probability) / n)
 
 
-@pytest.mark.parametrize("n", [6, 7, 8])
+@pytest.mark.parametrize("n", [pytest.param(6, marks=pytest.mark.long), 7, pytest.param(8, marks=pytest.mark.long)])
 def test_equal_trainers_are_told_apart_as_often_as_the_exact_level_says(n):
     """Heavy tails, and in half of the studies a seed effect that both share: the level is exact all the same."""
     rng = np.random.default_rng(n)

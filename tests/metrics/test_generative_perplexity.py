@@ -58,6 +58,7 @@ def test_likelihoods_of_a_markov_chain(chain, rows):
 
 
 @pytest.mark.assets
+@pytest.mark.long
 def test_likelihoods_of_a_real_model_equal_those_of_single_texts(smollm2):
     prompts = ["We the", "", "The state of the union", "a", ""]
     texts = [" people of the United States", "My fellow citizens:", "", "é", ""]
