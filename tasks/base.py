@@ -38,6 +38,21 @@ class MetricSpec:
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class FixedLengths:
+    """What all training examples take.
+
+    Attributes:
+        examples: number of them.
+        prompt: tokens of a prompt, without a start token.
+        completion: tokens of a completion, and its end where it is finished.
+    """
+
+    examples: int
+    prompt: int
+    completion: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
     """Examples, test prompts and metrics; the dataclass fields of a subclass are its settings.
@@ -65,6 +80,16 @@ class Task(ABC):
     def finite_language(self) -> Language | None:
         """Return the language that completions are drawn from; None where it cannot be enumerated."""
         return None
+
+    @property
+    def fixed_lengths(self) -> FixedLengths | None:
+        """The lengths of training examples where settings fix them, so that a study is planned without data."""
+        return None
+
+    @property
+    def local(self) -> bool:
+        """Whether the data are on this machine."""
+        return True
 
     @property
     @abstractmethod

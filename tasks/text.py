@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tasks.base import MetricSpec, Split, Task, TaskError, Tokenizer
+from tasks.base import FixedLengths, MetricSpec, Split, Task, TaskError, Tokenizer
 from tasks.corpora import read_documents
 from tasks.examples import examples_table
 from tasks.settings import SPLITS, require_whole, split_number
@@ -67,6 +68,16 @@ class Text(Task):
     def max_new_tokens(self) -> int:
         """The length of the completions: a continuation is cut there."""
         return self.completion_tokens
+
+    @property
+    def fixed_lengths(self) -> FixedLengths:
+        """Those of the windows."""
+        return FixedLengths(self.train, self.prompt_tokens, self.completion_tokens)
+
+    @property
+    def local(self) -> bool:
+        """Whether the source is a file or a folder, and no data set on a hub."""
+        return Path(self.source).exists()
 
     def corpus(self) -> Iterator[str]:
         """Yield the training documents.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -59,7 +58,6 @@ def lengths(trial: Trial) -> Lengths | str:
     Returns:
         The lengths, or a sentence on why nothing is known of them.
     """
-    from tasks.text import Text
     from trainers.batches import finished
 
     try:
@@ -68,8 +66,8 @@ def lengths(trial: Trial) -> Lengths | str:
         task = build(TASKS.load(trial.task.use), trial.task.settings, Key(f"task {trial.task.name!r}"))
     tokenizer = _tokenizer(trial, task)
     vocabulary = None if tokenizer is None else len(tokenizer)
-    if isinstance(task, Text):
-        prompts, actions = (np.full(task.train, size) for size in (1 + task.prompt_tokens, task.completion_tokens))
+    if (fixed := task.fixed_lengths) is not None:
+        prompts, actions = (np.full(fixed.examples, size) for size in (1 + fixed.prompt, fixed.completion))
         return Lengths(prompts, actions, vocabulary, task.max_new_tokens, "the settings, which fix them")
     try:
         rows = task.examples("train", cast("Tokenizer", tokenizer or _Bytes()))
@@ -85,7 +83,6 @@ def _tokenizer(trial: Trial, task: Task) -> PreTrainedTokenizerBase | None:
     """The tokenizer of a model, where that needs neither a hub nor data that is not on this machine."""
     from transformers import AutoTokenizer
 
-    from tasks.text import Text
     from trainers.model_spec import ModelSpec
     from trainers.models import tokenizer_for
 
@@ -95,7 +92,7 @@ def _tokenizer(trial: Trial, task: Task) -> PreTrainedTokenizerBase | None:
             found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(model.source, local_files_only=True)
             # Of a folder without a tokenizer's files transformers makes one that knows nothing.
             return found if found.encode("a", add_special_tokens=False) else None
-        if isinstance(task, Text) and not Path(task.source).exists():
+        if not task.local:
             return None
         return tokenizer_for(model, task.corpus, cache_folder())
     except Exception:  # whatever keeps a run from its tokenizer, the plan can do without

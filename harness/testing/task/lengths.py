@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.testing.battery import require
+from harness.testing.battery import require, skip
 from harness.testing.task.battery import TASK
 from harness.testing.task.subject import CONTEXT, TaskSubject
 from tasks.settings import SPLITS
@@ -50,3 +50,18 @@ def prompts_fit_a_context(subject: TaskSubject) -> None:
             f"a prompt of {split} has {longest} tokens, and with {bound} new ones and the start token it does not fit "
             f"into {CONTEXT}, the context of small models: shorten the prompts, or the completions",
         )
+
+
+@TASK.check()
+def fixed_lengths_are_those_of_the_examples(subject: TaskSubject) -> None:
+    """Where the settings fix how many training examples there are and how long they are, the examples are so."""
+    fixed = subject.prepared.task.fixed_lengths
+    if fixed is None:
+        skip("fixed_lengths is None: the lengths are those of the data")
+    count = len(subject.prepared.tables["train"])
+    require(count == fixed.examples, f"there are {count} training examples, and fixed_lengths says {fixed.examples}")
+    ends = subject.sample("train").finished
+    prompts = set(map(len, subject.encoded("train", "prompt")))
+    completions = {len(ids) + end for ids, end in zip(subject.encoded("train", "completion"), ends, strict=True)}
+    for name, found, size in (("prompt", prompts, fixed.prompt), ("completion", completions, fixed.completion)):
+        require(found == {size}, f"a {name} takes {sorted(found)[:5]} tokens, and fixed_lengths says {size}")

@@ -15,7 +15,7 @@ import pandas as pd
 from datasets import Dataset
 
 from metrics.base import KnownAnswer, Metric, MetricContext, MetricError, Value
-from tasks.base import Judge, MetricSpec, Split, Task, TaskError, Tokenizer
+from tasks.base import FixedLengths, Judge, MetricSpec, Split, Task, TaskError, Tokenizer
 from tasks.examples import examples_table
 
 LETTERS = "abcdefgh"
@@ -258,6 +258,18 @@ class TooLong(Fine):
     @property
     def max_new_tokens(self) -> int:
         return 5000
+
+
+class Miscounts(Fine):
+    @property
+    def fixed_lengths(self) -> FixedLengths:
+        return FixedLengths(examples=self.train + 1, prompt=1, completion=1)
+
+
+class Mismeasures(Fine):
+    @property
+    def fixed_lengths(self) -> FixedLengths:
+        return FixedLengths(self.train, prompt=99, completion=1)
 
 
 class LongErrors(Fine):
