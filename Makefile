@@ -32,7 +32,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 # The project's own results: see results/reference/README.md. Finished trials are not run again. All of it is about
-# eight hours on two cores; make reference REFERENCE="main flops" is the first three.
+# nine hours on two cores; REFERENCE="main flops" is the first two studies, under three hours.
 REFERENCE := main flops noise regimes grid few smollm2
 # Clustered together are those that are contrasted: what nobody asks about would take clusters away from them.
 JOINTLY := --task text --decoder ancestral --decoder nucleus --trainer mle --trainer unlikelihood --trainer behavioral_cloning \
