@@ -96,10 +96,8 @@ def test_every_pool_of_threads_is_pinned_in_the_first_trial_and_in_later_ones(wo
     assert results["value"].tolist() == [1] * 8
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_run_that_is_stopped_leaves_no_worker_and_goes_on_to_the_same_table(number, code, tmp_path):
     trainers = {"pretrained": {}, "slow": {"use": toy("SlowToSave")}}
     study, out = small_study(seeds=1, save_policies=True, trainers=trainers), tmp_path / "out"

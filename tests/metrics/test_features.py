@@ -87,7 +87,8 @@ def test_sentence_embeddings_are_means_of_length_one(minilm):
 
 
 @pytest.mark.assets
-@pytest.mark.parametrize("pooling", ["last", pytest.param("mean", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("pooling", ["last", "mean"])
 def test_states_of_a_real_language_model_do_not_depend_on_batches(smollm2, pooling):
     order = np.array([3, 0, 5, 4, 1, 2])
     texts = [*TEXTS[:4], "We have made progress, " * 6, TEXTS[5]]
