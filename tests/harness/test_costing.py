@@ -1,3 +1,4 @@
+import inspect
 import json
 import random
 from dataclasses import replace
@@ -8,15 +9,17 @@ import torch
 from small_studies import small_study, small_tables, to_toml, toy
 
 import harness
-from harness.costing.architecture import architecture
+from harness.costing.architecture import SPECIAL, architecture
 from harness.costing.devices import H100, Device
 from harness.costing.lengths import lengths
 from harness.costing.memory import layer_bytes, memory
-from harness.costing.work import Work, owns_loop, work
+from harness.costing.work import ROWS, Work, owns_loop, work
 from harness.errors import StudyError
 from harness.expansion import plan
 from harness.preparation import instance, prepare
 from harness.registry import TRAINERS
+from trainers.generation import sample
+from trainers.tokenizer import train_bpe
 
 LANGUAGE = {"language": {"max_length": 6, "train": 300, "test": 20, "metrics": {"trajectories": {}}}}
 
@@ -40,6 +43,11 @@ def both(trainer, tmp_path, **changes):
     trial, sizes, model = planned(trainer, **changes)
     likely, most = (work(trial, sizes, model.parameters, most=flag) for flag in (False, True))
     return likely, most, harness.run(study(trainer, **changes), tmp_path / "out").iloc[0]
+
+
+def test_what_is_written_twice_so_that_a_plan_needs_no_torch_is_the_same():
+    assert inspect.signature(sample).parameters["batch_size"].default == ROWS
+    assert len(train_bpe(["abc"], 0, "bytes")) == SPECIAL + 256
 
 
 @pytest.mark.parametrize("trainer", ["mle", "unlikelihood"])
