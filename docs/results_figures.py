@@ -72,6 +72,7 @@ def _effects_panel(axes: Axes, contrasts: pd.DataFrame) -> None:
     axes.errorbar(contrasts["effect"], places, xerr=errors, fmt="none", ecolor="0.5")
     axes.scatter(contrasts["effect"], places, c=filled, edgecolors="black", zorder=3)
     axes.axvline(0, color="0.7", zorder=1)
+    axes.use_sticky_edges = False  # an interval that ends where the grey band does is not cut
     axes.set_yticks(places, names)
     axes.tick_params(labelsize=7)
     axes.locator_params(axis="x", nbins=4)
